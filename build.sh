@@ -50,7 +50,7 @@ files_hash() {
 # step NAME KEY FUNCTION: run FUNCTION with its output in out/log/NAME.log,
 # unless it has already succeeded with the same KEY and the same text.
 step() {
-	local name=$1 function=$3 stamp=$out/stamp/$1 log=$out/log/$1.log
+	local id=$1 function=$3 stamp=$out/stamp/$1 log=$out/log/$1.log
 	local key start=$SECONDS rc=0 lock
 	key=$(hash_of "$2" "$(declare -f "$function")")
 	mkdir -p "$out/stamp" "$out/log"
@@ -61,7 +61,7 @@ step() {
 		return 0
 	fi
 	rm -f "$stamp"
-	printf '%-16s ' "$name"
+	printf '%-16s ' "$id"
 	if [[ $V == 1 ]]; then
 		say ...
 	fi
@@ -78,7 +78,7 @@ step() {
 	if [[ $rc != 0 ]]; then
 		say "failed after $((SECONDS - start)) s"
 		[[ $V == 1 ]] || tail -n 20 "$log" >&2
-		die "$name failed; all of its output is in ${log#"$top"/}"
+		die "$id failed; all of its output is in ${log#"$top"/}"
 	fi
 	say "$((SECONDS - start)) s"
 	printf '%s\n' "$key" >"$stamp"
@@ -86,7 +86,378 @@ step() {
 }
 
 #
-# The C library
+# deps: what the machine needs
+#
+
+# Debian packages, for building, for the tests on the host, for the guest.
+packages=(
+	bc binutils bison ca-certificates ccache cpio debian-archive-keyring
+	dejagnu dpkg e2fsprogs elfutils expect flex g++ gawk gcc gettext git
+	gperf kmod libc6-dev libdw-dev libelf-dev libjson-c-dev libssl-dev
+	make mandoc meson mmdebstrap ninja-build patch patchelf perl
+	pkg-config procps python3 qemu-system-x86 rsync shellcheck texinfo
+	util-linux xz-utils zlib1g-dev
+)
+
+missing_packages() {
+	local package
+	for package in "${packages[@]}"; do
+		dpkg-query -W -f '${db:Status-Status}\n' "$package" \
+			2>/dev/null | grep -qx installed || printf '%s\n' "$package"
+	done
+}
+
+install_packages() {
+	local missing
+	mapfile -t missing < <(missing_packages)
+	[[ $EUID == 0 ]] || die "to install ${missing[*]}: run this as root"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update
+	apt-get install -y --no-install-recommends "${missing[@]}"
+}
+
+deps() {
+	if [[ -n $(missing_packages) ]]; then
+		rm -f "$out/stamp/deps"
+		step deps "${packages[*]}" install_packages
+		# ccache may have come with them.
+		exec env JOBS="$JOBS" V="$V" "$top/build.sh" "${arguments[@]}"
+	fi
+}
+
+#
+# fetch: source packages, through the mirror of the machine's own apt
+#
+
+# apt_sources: the machine's apt sources, one "URI SUITE KEYRING" per line.
+apt_sources() {
+	local file
+	for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list; do
+		[[ -e $file ]] || continue
+		awk '$1 == "deb" {
+			key = "-"; i = 2
+			if ($i ~ /^\[/)
+				do {
+					if (match($i, /signed-by=[^] ]*/))
+						key = substr($i, RSTART + 10,
+							     RLENGTH - 10)
+				} while ($(i++) !~ /\]$/)
+			print $i, $(i + 1), key
+		}' "$file"
+	done
+	for file in /etc/apt/sources.list.d/*.sources; do
+		[[ -e $file ]] || continue
+		awk -v RS= -F '\n' '{
+			uri = suite = types = ""; key = "-"; enabled = "yes"
+			for (i = 1; i <= NF; i++) {
+				value = $i
+				sub(/^[^:]*:[ \t]*/, "", value)
+				split(value, word, /[ \t]+/)
+				name = tolower($i)
+				if (name ~ /^uris:/) uri = word[1]
+				if (name ~ /^suites:/) suite = word[1]
+				if (name ~ /^types:/) types = value
+				if (name ~ /^enabled:/) enabled = word[1]
+				if (name ~ /^signed-by:/ && word[1] ~ /^\//)
+					key = word[1]
+			}
+			if (types ~ /(^| )deb( |$)/ && enabled != "no")
+				print uri, suite, key
+		}' "$file"
+	done
+}
+
+# debian_source: the first of them that is Debian itself, for our suite.
+debian_source() {
+	local uri suite_ key releases
+	releases='buster|bullseye|bookworm|trixie|forky|sid'
+	releases+='|oldoldstable|oldstable|stable|testing|unstable'
+	while read -r uri suite_ key; do
+		[[ $suite_ =~ ^($releases)$ && $uri != cdrom:* ]] || continue
+		[[ $uri != *security* ]] || continue
+		[[ $key == - ]] && key= || key=" [signed-by=$key]"
+		printf 'deb%s %s %s main\n' "$key" "$uri" "$suite"
+		return
+	done < <(apt_sources)
+	die "apt's configuration names no Debian mirror: add one"
+}
+
+# private_apt COMMAND...: apt-get with a state of its own and our one source.
+private_apt() {
+	local apt=$out/apt
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+	apt-get -o Dir::State="$apt" -o Dir::State::lists="$apt/lists" \
+		-o Dir::State::status=/dev/null -o Dir::Cache="$apt/cache" \
+		-o Dir::Etc::SourceList="$apt/sources.list" \
+		-o Dir::Etc::SourceParts=/dev/null \
+		-o APT::Sandbox::User=root "$@"
+}
+
+# base_field DIRECTORY FIELD: what the BASE file of a patch directory says.
+base_field() { sed -n "s/^$2=//p" "$1/BASE"; }
+
+# The version that out/dl has of a package.
+fetched_deb() { printf '%s\n' "$out/dl/$1"_*_all.deb; }
+fetched_version() { dpkg-deb -f "$(fetched_deb "$1")" Version; }
+
+fetch_packages() {
+	mkdir -p "$out/dl" "$out/apt"
+	debian_source >"$out/apt/sources.list"
+	if ! private_apt update 2>&1 | tee "$out/apt/update.log" ||
+	   grep -Eq '^(W|E): ' "$out/apt/update.log"; then
+		if grep -q NO_PUBKEY "$out/apt/update.log"; then
+			die "apt has no keys for $suite: upgrade the package" \
+			    debian-archive-keyring
+		fi
+		die "the mirror's index of $suite cannot be used"
+	fi
+	cd "$out/dl"
+	rm -f ./*.deb
+	private_apt download "$kernel_package" "$glibc_package"
+}
+
+# A version other than the tested one is used, and said.
+compare_base() {
+	local directory=$1 package=$2 version
+	version=$(fetched_version "$package")
+	if [[ $version != "$(base_field "$directory" version)" ]]; then
+		notice "$package $version; tested with" \
+		       "$(base_field "$directory" version)"
+	elif ! sha256sum --quiet -c - <<-END
+		$(base_field "$directory" sha256)  $(fetched_deb "$package")
+	END
+	then
+		die "$package $version is not what $directory/BASE names"
+	fi
+}
+
+fetch() {
+	deps
+	step fetch "$suite $kernel_package $glibc_package" fetch_packages
+	compare_base "$kernel_patches" "$kernel_package"
+	compare_base "$glibc_patches" "$glibc_package"
+}
+
+#
+# Source trees: git repositories with a tag base and a branch pbitmap
+#
+
+# Git as if nobody had configured it, so that everybody gets the same bytes.
+plain_git() {
+	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null \
+	GIT_COMMITTER_NAME=pbitmap GIT_COMMITTER_EMAIL=pbitmap@localhost \
+	GIT_AUTHOR_NAME=pbitmap GIT_AUTHOR_EMAIL=pbitmap@localhost \
+	git "$@"
+}
+
+unpack_linux() {
+	mkdir "$out/src/unpack"
+	dpkg-deb --fsys-tarfile "$(fetched_deb "$kernel_package")" |
+		tar x -C "$out/src/unpack"
+	tar xf "$out/src/unpack/usr/src/$kernel_package.tar.xz" \
+		-C "$out/src/unpack"
+	mv "$out/src/unpack/$kernel_package" "$out/src/linux.new"
+}
+
+# The tarball has Debian's patches applied.
+unpack_glibc() {
+	mkdir "$out/src/unpack"
+	dpkg-deb --fsys-tarfile "$(fetched_deb "$glibc_package")" |
+		tar x -C "$out/src/unpack"
+	tar xf "$out"/src/unpack/usr/src/glibc/glibc-*.tar.xz \
+		-C "$out/src/unpack"
+	mv "$out"/src/unpack/glibc-* "$out/src/glibc.new"
+}
+
+# commit_base TREE VERSION: the unpacked tree as one commit.
+commit_base() {
+	local tree=$1 version=$2
+	plain_git init -q -b pbitmap "$tree"
+	plain_git -C "$tree" config gc.auto 0
+	plain_git -C "$tree" config core.compression 0
+	plain_git -C "$tree" add -f -A .
+	GIT_AUTHOR_DATE=2025-01-01T00:00:00Z \
+	GIT_COMMITTER_DATE=2025-01-01T00:00:00Z \
+		plain_git -C "$tree" commit -q -m "base: $version"
+	plain_git -C "$tree" tag base
+}
+
+apply_series() {
+	local tree=$1 patches=$2 series
+	shopt -s nullglob
+	series=("$patches"/[0-9]*.patch)
+	[[ ${#series[@]} -gt 0 ]] || return 0
+	if ! plain_git -C "$tree" am -q --committer-date-is-author-date \
+		"${series[@]/#/$top/}"; then
+		plain_git -C "$tree" am --abort
+		die "$patches does not apply to" \
+		    "$(plain_git -C "$tree" log -1 --format=%s base)"
+	fi
+}
+
+# format_series TREE DIRECTORY: the commits since base as patches.
+format_series() {
+	plain_git -C "$1" format-patch -q -N --zero-commit --no-signature \
+		--full-index -o "$2" base..HEAD
+}
+
+# series_is TREE PATCHES: whether the tree's commits are just the patches.
+series_is() {
+	local scratch rc=0
+	scratch=$(mktemp -d)
+	format_series "$1" "$scratch"
+	diff -rq -x BASE -x '*.txt' "$scratch" "$2" >/dev/null || rc=1
+	rm -rf "$scratch"
+	return $rc
+}
+
+is_dirty() { [[ -n $(plain_git -C "$1" status --porcelain) ]]; }
+
+# The commit that apply_series made, or that refresh made patches from.
+mark_series() { plain_git -C "$1" update-ref refs/pbitmap/series HEAD; }
+untouched() {
+	! is_dirty "$1" && [[ $(plain_git -C "$1" rev-parse HEAD) == \
+		"$(plain_git -C "$1" rev-parse -q --verify refs/pbitmap/series)" ]]
+}
+
+create_tree() {
+	rm -rf "$out/src/unpack" "$out/src/$name.new"
+	mkdir -p "$out/src"
+	"unpack_$name"
+	rm -rf "$out/src/unpack"
+	commit_base "$out/src/$name.new" "$(fetched_version "$package")"
+	mv "$out/src/$name.new" "$out/src/$name"
+	renew_series
+}
+
+renew_series() {
+	plain_git -C "$out/src/$name" reset -q --hard base
+	apply_series "$out/src/$name" "$patches"
+	mark_series "$out/src/$name"
+}
+
+# source_tree NAME PACKAGE PATCHES: out/src/NAME with the series applied.
+# Whoever works in the tree keeps what he has there: it is only ever replaced
+# while it is what this function made of it.
+source_tree() {
+	local name=$1 package=$2 patches=$3 tree=$out/src/$1
+	if [[ ! -e $tree ]]; then
+		fetch
+		rm -f "$out/stamp/source-$name"
+		step "source-$name" "$patches" create_tree
+	elif series_is "$tree" "$patches" && ! is_dirty "$tree"; then
+		mark_series "$tree"
+	elif untouched "$tree"; then
+		rm -f "$out/stamp/series-$name"
+		step "series-$name" "$patches" renew_series
+	else
+		notice "out/src/$name is not what $patches gives:" \
+		       "used as it is"
+	fi
+}
+
+linux_tree() { source_tree linux "$kernel_package" "$kernel_patches"; }
+glibc_tree() { source_tree glibc "$glibc_package" "$glibc_patches"; }
+
+# tree_hash TREE: a hash of all that a build of the tree reads.
+tree_hash() {
+	hash_of "$(plain_git -C "$1" rev-parse 'HEAD^{tree}')" \
+		"$(plain_git -C "$1" diff HEAD | sha256sum)" \
+		"$(cd "$1" && plain_git ls-files -z -o --exclude-standard |
+			xargs -0r sha256sum)"
+}
+
+refresh() {
+	local tree
+	for tree in linux glibc; do
+		[[ -e $out/src/$tree ]] || die "out/src/$tree is not there"
+		if is_dirty "$out/src/$tree"; then
+			notice "out/src/$tree has changes that are not committed"
+		fi
+	done
+	refresh_series linux "$kernel_patches"
+	refresh_series glibc "$glibc_patches"
+}
+
+refresh_series() {
+	local tree=$out/src/$1 patches=$2
+	rm -f "$patches"/[0-9]*.patch
+	format_series "$tree" "$top/$patches"
+	mark_series "$tree"
+	say "$patches: $(plain_git -C "$tree" rev-list --count base..HEAD) patches"
+}
+
+# Real git am on base, and the same patches back.
+round_trip() {
+	local scratch=$out/scratch/$name
+	rm -rf "$scratch"
+	plain_git -C "$out/src/$name" worktree prune
+	plain_git -C "$out/src/$name" worktree add -q --detach "$scratch" base
+	apply_series "$scratch" "$patches"
+	rm -rf "$scratch.series"
+	format_series "$scratch" "$scratch.series"
+	diff -r -x BASE -x '*.txt' "$scratch.series" "$patches"
+	if [[ $name == linux ]]; then
+		cd "$scratch"
+		scripts/checkpatch.pl --strict --no-summary --terse \
+			"$scratch.series"/*.patch
+	fi
+	plain_git -C "$out/src/$name" worktree remove --force "$scratch"
+	rm -rf "$scratch.series"
+}
+
+check_series() {
+	local name=$1 patches=$2
+	step "check-$name" \
+		"$(files_hash "$patches") $(plain_git -C "$out/src/$name" \
+			rev-parse base)" round_trip
+}
+
+check_patches() {
+	linux_tree
+	glibc_tree
+	check_series linux "$kernel_patches"
+	check_series glibc "$glibc_patches"
+	say "check-patches: both series apply, come back byte for byte," \
+	    "and checkpatch has nothing to say"
+}
+
+#
+# kernel
+#
+
+make_kernel() {
+	local build=$out/build/linux line
+	local make=(make -C "$out/src/linux" "O=$build" "CC=$cc" -j"$JOBS")
+	mkdir -p "$build"
+	"${make[@]}" -s KCONFIG_CONFIG="$build/.config.new" tinyconfig
+	"$out/src/linux/scripts/kconfig/merge_config.sh" -m -O "$build" \
+		"$build/.config.new" "$kernel_config"
+	"${make[@]}" -s olddefconfig
+	rm -f "$build/.config.new"
+	# An option whose dependencies are not met is dropped silently.
+	grep CONFIG_ "$kernel_config" | while read -r line; do
+		case $line in
+		CONFIG_*)
+			grep -qx "$line" "$build/.config" ||
+				die "$line: not in the configuration" ;;
+		*"is not set")
+			! grep -q "^${line:2:-11}=" "$build/.config" ||
+				die "$line: but it is" ;;
+		esac
+	done
+	"${make[@]}" bzImage
+}
+
+kernel() {
+	deps
+	linux_tree
+	step kernel "$(tree_hash "$out/src/linux") $(gcc --version) $(
+		files_hash "$kernel_config")" make_kernel
+}
+
+#
+# glibc
 #
 
 # As Debian builds it, so that the result drops in place of its libc6.
@@ -114,3 +485,185 @@ make_glibc() {
 	make -C "$out/build/glibc" -j"$JOBS" install \
 		DESTDIR="$out/stage/glibc" install_root="$out/stage/glibc"
 }
+
+glibc() {
+	deps
+	glibc_tree
+	step glibc-configure "$(tree_hash "$out/src/glibc") $(gcc --version)" \
+		configure_glibc
+	step glibc "$(tree_hash "$out/src/glibc") $(gcc --version)" make_glibc
+}
+
+#
+# tools
+#
+
+make_tools() {
+	if [[ -e $out/build/tools/build.ninja ]]; then
+		meson setup --reconfigure "$out/build/tools" .
+	else
+		meson setup "$out/build/tools" .
+	fi
+	ninja -C "$out/build/tools" -j"$JOBS"
+}
+
+tools() {
+	deps
+	step tools "$(files_hash meson.build meson_options.txt libpbitmap tools)" \
+		make_tools
+}
+
+#
+# image: the guest's root, and the payload on its second disk
+#
+
+make_root() {
+	local list
+	list=$(sed '/^#/d' "$image_packages" | paste -sd,)
+	mkdir -p "$out/image" "$out/apt"
+	debian_source >"$out/apt/sources.list"
+	apt-config dump | grep '^Acquire::http.*Proxy' >"$out/apt/proxy" || :
+	rm -rf "$out/image/root"
+	mmdebstrap --variant=apt --include="$list" \
+		--aptopt="$out/apt/proxy" \
+		--dpkgopt='path-exclude=/usr/share/doc/*' \
+		--dpkgopt='path-exclude=/usr/share/man/*' \
+		--dpkgopt='path-exclude=/usr/share/info/*' \
+		--dpkgopt='path-exclude=/usr/share/locale/*' \
+		"$suite" "$out/image/root" "$out/apt/sources.list"
+	rm -rf "$out"/image/root/var/lib/apt/lists/* \
+		"$out"/image/root/var/cache/apt/*
+	: >"$out/image/root/etc/fstab"
+}
+
+# Our C library over Debian's, file by file: the same names, without debug
+# information. Then the file system, without mounting anything.
+make_image() {
+	local root=$out/image/root stage=$out/stage/glibc file target size
+	for file in "$stage"/lib/x86_64-linux-gnu/*.so* "$stage"/lib64/*; do
+		target=$root/lib/x86_64-linux-gnu/${file##*/}
+		if [[ -f $target && ! -L $target && ! -L $file ]]; then
+			strip -g -o "$target.new" "$file"
+			mv "$target.new" "$target"
+		fi
+	done
+	install -m 755 "$stage/usr/bin/ldd" "$root/usr/bin/ldd"
+	chroot "$root" /lib64/ld-linux-x86-64.so.2 --version
+	size=$(du -sm --apparent-size "$root" | cut -f1)
+	rm -f "$out/image/root.img"
+	mke2fs -q -t ext4 -L root -U clear -b 4096 -d "$root" \
+		"$out/image/root.img" "$((size * 110 / 100 + 160))M"
+}
+
+image() {
+	glibc
+	step root "$suite $(files_hash "$image_packages")" make_root
+	step image "$(cat "$out/stamp/root" "$out/stamp/glibc")" make_image
+}
+
+make_payload() {
+	local stage=$out/payload
+	rm -rf "$stage"
+	mkdir -p "$stage/pbitmap/bin" "$stage/pbitmap/t"
+	install -m 755 testsuite/guest/init testsuite/guest/measure \
+		"$out/build/tools/tools/pbitmap" "$stage/pbitmap/bin"
+	gcc -O2 -Wall -static -o "$stage/pbitmap/bin/launch" \
+		testsuite/guest/launch.c
+	make -C testsuite/pbitmap.guest OUT="$stage/pbitmap/t"
+	tar cf "$out/payload.tar" --owner=0 --group=0 -C "$stage" pbitmap
+}
+
+payload() {
+	tools
+	step payload "$(files_hash testsuite/guest testsuite/pbitmap.guest) $(
+		cat "$out/stamp/tools")" make_payload
+}
+
+#
+# demo, check
+#
+
+demo() {
+	kernel
+	image
+	payload
+	[[ $# -gt 0 ]] || set -- ffmpeg -version
+	mkdir -p "$out/demo"
+	testsuite/guest/demo "$out" "$@"
+}
+
+check() {
+	kernel
+	image
+	payload
+	check_patches
+	testsuite/run
+}
+
+clean() {
+	local tree
+	for tree in linux glibc; do
+		if [[ -e $out/src/$tree ]] && ! untouched "$out/src/$tree"; then
+			die "out/src/$tree has work that is in no patch:" \
+			    "refresh, or remove it yourself"
+		fi
+	done
+	rm -rf "$out"
+}
+
+built() {
+	if [[ -e $1 ]]; then
+		date -r "$1" '+built %Y-%m-%d %H:%M'
+	else
+		say "-"
+	fi
+}
+
+help() {
+	cat <<-END
+	usage: [V=1] [JOBS=N] ./build.sh VERB
+
+	  deps           install the Debian packages that are missing (root)
+	  fetch          download the kernel's and glibc's source packages
+	  kernel         patch and build the kernel
+	  glibc          patch and build the C library
+	  tools          build libpbitmap and the pbitmap command
+	  image          make the guest's root and payload
+	  demo [PROGRAM [ARGUMENT...]]
+	                 measure its start, cold and warm, with and without
+	                 bitmaps, in virtual time (default: ffmpeg -version)
+	  check          run all tests
+	  refresh        make the patches anew from the commits in out/src
+	  check-patches  do they apply, and come back byte for byte?
+	  clean          remove out/, unless it holds work of yours
+
+	Each verb does first what it needs; what is built is not built again.
+	V=1 shows the output that else goes to out/log/. JOBS is how many
+	processes a build may use.
+
+	kernel   $(built out/build/linux/arch/x86/boot/bzImage)
+	glibc    $(built out/stage/glibc)
+	tools    $(built out/build/tools/tools/pbitmap)
+	image    $(built out/image/root.img)
+	END
+}
+
+arguments=("$@")
+case ${1:-help} in
+deps)
+	deps
+	say "deps: all there" ;;
+fetch | kernel | glibc | tools | check | refresh | clean | help)
+	"${1:-help}" ;;
+check-patches)
+	check_patches ;;
+image)
+	image
+	payload ;;
+demo)
+	shift
+	demo "$@" ;;
+*)
+	help >&2
+	exit 2 ;;
+esac
