@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Look at and damage the bitmap of an ELF64 little-endian file:
+ *
+ *	edit FILE outside		print every byte outside its section
+ *	edit FILE inside		print the bytes of its section
+ *	edit FILE ACTION...		change it in place, in this order:
+ *		xor:OFFSET:VALUE	a byte of the section
+ *		fill:OFFSET:LENGTH:SEED	with noise
+ *		u16|u32|u64:OFFSET:VALUE
+ *		header-crc, planes-crc	make that checksum right again
+ *		elf:OFFSET:VALUE	exclusive or on a byte of the file
+ *		section:FIELD:VALUE	the sh_offset or sh_size of its header
+ */
+#include <elf.h>
+#include <err.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <linux/pbitmap.h>
+
+static unsigned char *image;
+static size_t image_size;
+static Elf64_Shdr *section;
+
+static void map_image(const char *name)
+{
+	struct stat st;
+	int fd = open(name, O_RDWR);
+
+	if (fd < 0 || fstat(fd, &st))
+		err(1, "%s", name);
+	image_size = st.st_size;
+	image = mmap(NULL, image_size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		     fd, 0);
+	if (image == MAP_FAILED)
+		err(1, "%s", name);
+	close(fd);
+}
+
+static void find_section(void)
+{
+	Elf64_Ehdr *ehdr = (Elf64_Ehdr *)image;
+	Elf64_Shdr *shdr = (Elf64_Shdr *)(image + ehdr->e_shoff);
+	int i;
+
+	for (i = 0; i < ehdr->e_shnum; i++)
+		if (shdr[i].sh_type == SHT_PRESENT_BITMAP)
+			section = &shdr[i];
+	if (!section)
+		errx(1, "no bitmap");
+}
+
+static uint32_t crc(uint32_t crc, const unsigned char *p, size_t n)
+{
+	int i;
+
+	crc = ~crc;
+	while (n--) {
+		crc ^= *p++;
+		for (i = 0; i < 8; i++)
+			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
+	}
+	return ~crc;
+}
+
+static unsigned char *at(uint64_t offset, size_t n)
+{
+	if (offset > image_size || n > image_size - offset)
+		errx(1, "outside the file");
+	return image + offset;
+}
+
+/* Where the planes begin. */
+static size_t table_end(const struct pbitmap_header *h)
+{
+	return h->header_size +
+	       h->nr_segments * sizeof(struct pbitmap_segment);
+}
+
+static void fix_header(struct pbitmap_header *h)
+{
+	h->header_crc = 0;
+	h->header_crc = crc(0, at(section->sh_offset, table_end(h)),
+			    table_end(h));
+}
+
+static void fix_planes(struct pbitmap_header *h)
+{
+	size_t start = table_end(h);
+
+	h->planes_crc = crc(0, at(section->sh_offset + start, h->size - start),
+			    h->size - start);
+}
+
+static void fill(uint64_t offset, size_t n, unsigned int seed)
+{
+	unsigned char *p = at(section->sh_offset + offset, n);
+
+	while (n--) {
+		seed = seed * 1103515245 + 12345;
+		*p++ = seed >> 16;
+	}
+}
+
+static void change(const char *action)
+{
+	struct pbitmap_header *h = (void *)at(section->sh_offset, sizeof(*h));
+	unsigned long long a, b;
+	unsigned int c;
+
+	if (!strcmp(action, "header-crc"))
+		fix_header(h);
+	else if (!strcmp(action, "planes-crc"))
+		fix_planes(h);
+	else if (sscanf(action, "fill:%lli:%lli:%u", &a, &b, &c) == 3)
+		fill(a, b, c);
+	else if (sscanf(action, "xor:%lli:%lli", &a, &b) == 2)
+		*at(section->sh_offset + a, 1) ^= b;
+	else if (sscanf(action, "u16:%lli:%lli", &a, &b) == 2)
+		memcpy(at(section->sh_offset + a, 2), &b, 2);
+	else if (sscanf(action, "u32:%lli:%lli", &a, &b) == 2)
+		memcpy(at(section->sh_offset + a, 4), &b, 4);
+	else if (sscanf(action, "u64:%lli:%lli", &a, &b) == 2)
+		memcpy(at(section->sh_offset + a, 8), &b, 8);
+	else if (sscanf(action, "elf:%lli:%lli", &a, &b) == 2)
+		*at(a, 1) ^= b;
+	else if (sscanf(action, "section:offset:%lli", &a) == 1)
+		section->sh_offset = a;
+	else if (sscanf(action, "section:size:%lli", &a) == 1)
+		section->sh_size = a;
+	else
+		errx(2, "cannot %s", action);
+}
+
+static void print(uint64_t offset, size_t n)
+{
+	if (fwrite(at(offset, n), 1, n, stdout) != n)
+		err(1, "write");
+}
+
+int main(int argc, char **argv)
+{
+	int i;
+
+	if (argc < 3)
+		errx(2, "usage: edit FILE ACTION...");
+	map_image(argv[1]);
+	find_section();
+	if (!strcmp(argv[2], "outside")) {
+		uint64_t end = section->sh_offset + section->sh_size;
+
+		print(0, section->sh_offset);
+		print(end, image_size - end);
+	} else if (!strcmp(argv[2], "inside")) {
+		print(section->sh_offset, section->sh_size);
+	} else {
+		for (i = 2; i < argc; i++)
+			change(argv[i]);
+	}
+	return 0;
+}
