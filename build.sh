@@ -100,11 +100,9 @@ packages=(
 )
 
 missing_packages() {
-	local package
-	for package in "${packages[@]}"; do
-		dpkg-query -W -f '${db:Status-Status}\n' "$package" \
-			2>/dev/null | grep -qx installed || printf '%s\n' "$package"
-	done
+	comm -23 <(printf '%s\n' "${packages[@]}" | sort -u) \
+		<(dpkg-query -W -f '${Package} ${db:Status-Status}\n' |
+			sed -n 's/ installed$//p' | sort -u)
 }
 
 install_packages() {
@@ -508,17 +506,14 @@ glibc() {
 #
 
 make_tools() {
-	if [[ -e $out/build/tools/build.ninja ]]; then
-		meson setup --reconfigure "$out/build/tools" .
-	else
+	[[ -e $out/build/tools/build.ninja ]] ||
 		meson setup "$out/build/tools" .
-	fi
 	ninja -C "$out/build/tools" -j"$JOBS"
 }
 
 tools() {
 	deps
-	step tools "$(files_hash meson.build meson_options.txt libpbitmap tools)" \
+	step tools "$(files_hash meson* libpbitmap tools)" \
 		make_tools
 }
 
