@@ -4,8 +4,8 @@
  *
  *	t1,4-6		touch these pages of the text block (pages.h); also
  *			r, d and w
- *	present		print how many pages of each block have a PTE
- *	resident N	print which pages from N on are in the page cache
+ *	present M-N	print which pages M to N of the blocks have a PTE
+ *	resident M-N	print which of them are in the page cache
  *	dlopen FILE	load FILE and use its blocks from here on
  *	wait FILE	wait until FILE exists
  *	fork		a child does the rest; then end as it did
@@ -14,6 +14,7 @@
 #include <dlfcn.h>
 #include <err.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,63 +72,68 @@ static void touch_list(const char *list)
 	}
 }
 
-static void print_present(void)
+static bool in_page_table(const char *page)
 {
-	uint64_t entry[PAGES];
+	uint64_t entry;
 	int fd = open("/proc/self/pagemap", O_RDONLY);
-	size_t k;
-	int i;
 
-	for (k = 0; k < sizeof(kinds); k++) {
-		uintptr_t start = (uintptr_t)block(kinds[k]);
-		int count = 0;
-
-		if (pread(fd, entry, sizeof(entry),
-			  start / PAGES_SIZE * sizeof(entry[0])) !=
-		    sizeof(entry))
-			err(2, "pagemap");
-		for (i = 0; i < PAGES; i++)
-			count += entry[i] >> 63;
-		printf("%c %d ", kinds[k], count);
-	}
-	puts("");
+	if (pread(fd, &entry, sizeof(entry), (uintptr_t)page / PAGES_SIZE *
+		  sizeof(entry)) != sizeof(entry))
+		err(2, "pagemap");
 	close(fd);
+	return entry >> 63;
 }
 
-/* One block: its resident pages from FIRST on, in the form of a list. */
-static int print_resident_block(const char *separator, char kind, int first)
+static bool in_page_cache(const char *page)
 {
-	unsigned char state[PAGES + 1] = { 0 };
-	int i, runs = 0;
+	unsigned char state;
 
-	if (mincore(block(kind), PAGES * PAGES_SIZE, state))
+	if (mincore((void *)page, PAGES_SIZE, &state))
 		err(2, "mincore");
-	for (i = first; i < PAGES; i++) {
-		int start = i;
+	return state & 1;
+}
 
-		if (!(state[i] & 1))
+/* Print which pages of a block, from LOW to HIGH, are so, as a list. */
+static bool print_block(char kind, int low, int high, const char *separator,
+			bool (*is_so)(const char *page))
+{
+	bool any = false;
+	int n, start = -1;
+
+	for (n = low; n <= high + 1; n++) {
+		bool so = n <= high && is_so(block(kind) + n * PAGES_SIZE);
+
+		if (so && start < 0) {
+			start = n;
 			continue;
-		while (state[i + 1] & 1)
-			i++;
-		if (runs++)
+		}
+		if (so || start < 0)
+			continue;
+		if (any)
 			printf(",%d", start);
 		else
 			printf("%s%c%d", separator, kind, start);
-		if (i > start)
-			printf("-%d", i);
+		if (n - 1 > start)
+			printf("-%d", n - 1);
+		any = true;
+		start = -1;
 	}
-	return runs;
+	return any;
 }
 
-static void print_resident(const char *first)
+static void print_pages(const char *range, bool (*is_so)(const char *page))
 {
 	const char *separator = "";
+	int low, high;
 	size_t k;
 
+	if (sscanf(range, "%d-%d", &low, &high) != 2 || high >= PAGES)
+		errx(2, "bad range %s", range);
 	for (k = 0; k < sizeof(kinds); k++)
-		if (print_resident_block(separator, kinds[k], atoi(first)))
+		if (print_block(kinds[k], low, high, separator, is_so))
 			separator = " ";
 	puts("");
+	fflush(stdout);
 }
 
 /* Return in a child; the parent ends as the child did. */
@@ -164,10 +170,10 @@ int main(int argc, char **argv)
 	for (i = 1; i < argc; i++) {
 		const char *arg = argv[i];
 
-		if (!strcmp(arg, "present"))
-			print_present();
+		if (i + 1 < argc && !strcmp(arg, "present"))
+			print_pages(argv[++i], in_page_table);
 		else if (i + 1 < argc && !strcmp(arg, "resident"))
-			print_resident(argv[++i]);
+			print_pages(argv[++i], in_page_cache);
 		else if (!strcmp(arg, "fork"))
 			fork_rest();
 		else if (i + 1 < argc && !strcmp(arg, "dlopen"))
