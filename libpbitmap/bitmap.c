@@ -103,7 +103,8 @@ static const char *plan_segment(const struct pbitmap *pb, const GElf_Phdr *ph,
 		return "a segment cannot be mapped in pages";
 	if (n == PBITMAP_MAX_SEGMENTS)
 		return "too many segments";
-	if (ph->p_filesz > UINT64_MAX - page - ph->p_vaddr)
+	if (ph->p_vaddr > UINT64_MAX - page ||
+	    ph->p_filesz > UINT64_MAX - page - ph->p_vaddr)
 		return "a segment wraps around";
 
 	bytes = ph->p_vaddr - start + ph->p_filesz;

@@ -212,6 +212,7 @@ static int parse(const struct command *command, struct tool *tool, int argc,
 {
 	int option;
 
+	opterr = 0;
 	while ((option = getopt_long(argc, argv, "fhjnpP:qvV", options,
 				     NULL)) != -1) {
 		if (strchr("fnpPj", option) &&
@@ -247,7 +248,7 @@ static int parse(const struct command *command, struct tool *tool, int argc,
 			printf("pbitmap %s\n", VERSION);
 			return EXIT_DONE;
 		default:
-			return usage("wrong option", "");
+			return usage("wrong option: ", argv[optind - 1]);
 		}
 	}
 	return -1;
