@@ -496,8 +496,8 @@ make_glibc() {
 glibc() {
 	deps
 	glibc_tree
-	step glibc-configure "$(tree_hash "$out/src/glibc") $(gcc --version)" \
-		configure_glibc
+	step glibc-configure "$(gcc --version) $(
+		plain_git -C "$out/src/glibc" rev-parse base)" configure_glibc
 	step glibc "$(tree_hash "$out/src/glibc") $(gcc --version)" make_glibc
 }
 
