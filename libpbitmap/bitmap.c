@@ -71,7 +71,17 @@ static void swap_undo(const struct pbitmap *pb, struct undo *u)
 	SWAP(pb, u->tail_crc);
 }
 
-static bool layout_crc(const struct pbitmap *pb, uint32_t *crcp)
+/* A read that fails must not look like a file that is damaged. */
+static bool read_at(struct pbitmap *pb, void *buffer, size_t size,
+		    uint64_t offset)
+{
+	if (pb_read(pb->fd, buffer, size, offset))
+		return true;
+	pb->error = errno;
+	return false;
+}
+
+static bool layout_crc(struct pbitmap *pb, uint32_t *crcp)
 {
 	unsigned char raw[sizeof(Elf64_Phdr)];
 	uint32_t crc = 0;
@@ -80,7 +90,7 @@ static bool layout_crc(const struct pbitmap *pb, uint32_t *crcp)
 	for (i = 0; i < pb->phnum; i++) {
 		if (pb->phdrs[i].p_type != PT_LOAD)
 			continue;
-		if (!pb_read(pb->fd, raw, pb->ehdr.e_phentsize,
+		if (!read_at(pb, raw, pb->ehdr.e_phentsize,
 			     pb_phdr_offset(pb, i)))
 			return false;
 		crc = crc32(crc, raw, pb->ehdr.e_phentsize);
@@ -120,7 +130,7 @@ static const char *plan_segment(const struct pbitmap *pb, const GElf_Phdr *ph,
  * Lays out an empty bitmap for the file.  Returns NULL, or why there can be
  * no bitmap.
  */
-const char *pb_plan(const struct pbitmap *pb, unsigned int page_shift,
+const char *pb_plan(struct pbitmap *pb, unsigned int page_shift,
 		    struct plan *plan)
 {
 	struct pbitmap_header *h = &plan->header;
@@ -156,7 +166,7 @@ const char *pb_plan(const struct pbitmap *pb, unsigned int page_shift,
 	h->header_size = sizeof(*h);
 	h->size = size;
 	h->page_shift = page_shift;
-	return layout_crc(pb, &h->layout_crc) ? NULL : "not to be read";
+	return layout_crc(pb, &h->layout_crc) ? NULL : "it cannot be read";
 }
 
 /* Bytes of a new section: all that is in it, in whole pages. */
@@ -256,8 +266,8 @@ static const char *read_section(struct pbitmap *pb)
 	if (!placed(pb, 1 << MIN_PAGE_SHIFT))
 		return "the section lies where it must not";
 	pb->page_shift = MIN_PAGE_SHIFT;
-	if (!pb_read(pb->fd, h, sizeof(*h), pb->offset))
-		return "the section cannot be read";
+	if (!read_at(pb, h, sizeof(*h), pb->offset))
+		return "it cannot be read";
 	swap_header(pb, h);
 	if (memcmp(h->magic, PBITMAP_MAGIC, sizeof(h->magic)))
 		return "the section does not begin with a bitmap";
@@ -276,8 +286,12 @@ static const char *read_section(struct pbitmap *pb)
 	    h->size)
 		return "the header is damaged";
 	pb->data = malloc(h->size);
-	if (!pb->data || !pb_read(pb->fd, pb->data, h->size, pb->offset))
-		return "the section cannot be read";
+	if (!pb->data) {
+		pb->error = ENOMEM;
+		return "it cannot be read";
+	}
+	if (!read_at(pb, pb->data, h->size, pb->offset))
+		return "it cannot be read";
 	return NULL;
 }
 
@@ -397,12 +411,14 @@ int pb_find(struct pbitmap *pb)
 		return 0;
 
 	pb->reason = check(pb);
+	if (pb->error)
+		return pb_fail_read(pb);
 	pb->state = pb->reason ? PBITMAP_STALE : PBITMAP_OK;
 	return 0;
 }
 
 /* CRC of the file from the end of the section. */
-static bool tail_crc(const struct pbitmap *pb, uint32_t *crcp)
+static bool tail_crc(struct pbitmap *pb, uint32_t *crcp)
 {
 	uint64_t at = pb->offset + pb->size;
 	unsigned char buffer[4096];
@@ -413,7 +429,7 @@ static bool tail_crc(const struct pbitmap *pb, uint32_t *crcp)
 
 		if (n > pb->file_size - at)
 			n = pb->file_size - at;
-		if (!pb_read(pb->fd, buffer, n, at))
+		if (!read_at(pb, buffer, n, at))
 			return false;
 		crc = crc32(crc, buffer, n);
 		at += n;
@@ -425,8 +441,9 @@ static bool tail_crc(const struct pbitmap *pb, uint32_t *crcp)
 /*
  * The undo record, if there is one and the file is still what pbitmap_add()
  * left.  It has a CRC of its own, so a damaged header does not matter much.
+ * When it could not be read, pb->error says so.
  */
-bool pb_get_undo(const struct pbitmap *pb, struct undo *undo)
+bool pb_get_undo(struct pbitmap *pb, struct undo *undo)
 {
 	const struct pbitmap_header *h = &pb->header;
 	uint32_t crc, tail;
@@ -435,8 +452,7 @@ bool pb_get_undo(const struct pbitmap *pb, struct undo *undo)
 	    !h->undo_offset || h->undo_size != sizeof(*undo) ||
 	    h->undo_offset > pb->size ||
 	    pb->size - h->undo_offset < sizeof(*undo) ||
-	    !pb_read(pb->fd, undo, sizeof(*undo),
-		     pb->offset + h->undo_offset))
+	    !read_at(pb, undo, sizeof(*undo), pb->offset + h->undo_offset))
 		return false;
 	if (memcmp(undo->magic, UNDO_MAGIC, sizeof(undo->magic)))
 		return false;

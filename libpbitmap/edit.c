@@ -33,6 +33,12 @@ static int refuse(const struct pbitmap *pb, const char *why)
 	return pb_fail(&pb->options, PBITMAP_ERR_REFUSED, "refused: %s", why);
 }
 
+/* Why there is no plan for a file: its contents, or a read that failed. */
+static int no_plan(const struct pbitmap *pb, const char *why)
+{
+	return pb->error ? pb_fail_read(pb) : refuse(pb, why);
+}
+
 /* The last byte of the file that something in its ELF headers speaks of. */
 static uint64_t elf_end_offset(const struct pbitmap *pb)
 {
@@ -274,16 +280,19 @@ static bool fits(const struct pbitmap *pb, const struct plan *plan)
 }
 
 /* Puts an empty bitmap where a stale one is. */
-static int renew(const struct pbitmap *pb, struct plan *plan)
+static int renew(struct pbitmap *pb, struct plan *plan)
 {
-	unsigned char *section = calloc(1, pb->size);
 	struct undo undo;
+	bool has_undo = pb_get_undo(pb, &undo);
+	unsigned char *section;
 	int ret = 0;
 
+	if (pb->error)
+		return pb_fail_read(pb);
+	section = calloc(1, pb->size);
 	if (!section)
 		return pb_fail_errno(&pb->options, "section");
-	pb_fill(pb, plan, pb->size, pb_get_undo(pb, &undo) ? &undo : NULL,
-		section);
+	pb_fill(pb, plan, pb->size, has_undo ? &undo : NULL, section);
 	if (!pb_write(pb->fd, section, pb->size, pb->offset) ||
 	    !poke_flag(pb, true))
 		ret = pb_fail_errno(&pb->options, "write");
@@ -317,12 +326,15 @@ static bool restore(const struct pbitmap *pb, const struct undo *undo)
 	       !ftruncate(pb->fd, undo->size);
 }
 
-static int strip(const struct pbitmap *pb)
+/* Takes the bitmap away, and brings the original back if that is possible. */
+static int strip(struct pbitmap *pb)
 {
 	struct undo undo;
-	bool done;
+	bool exact = pb_get_undo(pb, &undo), done;
 
-	if (pb_get_undo(pb, &undo))
+	if (pb->error)
+		return pb_fail_read(pb);
+	if (exact)
 		done = restore(pb, &undo);
 	else
 		done = (!pb->shndx || drop(pb)) &&
@@ -359,7 +371,7 @@ static int edit_add(int fd, const struct pbitmap_options *options)
 		why = pb_plan(pb, plan.header.page_shift, &plan);
 	}
 	if (why)
-		ret = refuse(pb, why);
+		ret = no_plan(pb, why);
 	else
 		ret = pb->shndx ? renew(pb, &plan) : append(pb, &plan);
 	pb_unload(pb);
@@ -397,7 +409,7 @@ static int add(struct pbitmap *pb, const char *path)
 		return ret;
 	why = pb_plan(pb, shift, &plan);
 	if (why)
-		return refuse(pb, why);
+		return no_plan(pb, why);
 	if (!(options->flags & PBITMAP_FORCE) && has_payload(pb))
 		return refuse(pb, "data follow the end of the ELF file");
 	ret = pb_check_file(pb->fd, options);
@@ -426,13 +438,15 @@ static int delete(struct pbitmap *pb, const char *path)
 	if (ret)
 		return ret;
 	exact = pb_get_undo(pb, &undo);
+	if (pb->error)
+		return pb_fail_read(pb);
 	ret = pb_replace(path, pb->fd, options, edit_remove);
 	if (ret)
 		return ret;
 	if (exact)
 		return PBITMAP_WRITTEN;
 	pb_log(options, PBITMAP_LOG_WARNING,
-	       "rewritten since it got its bitmap: removed, but the result is not byte-exact");
+	       "removed, but another tool has rewritten the file: not byte-exact");
 	return PBITMAP_INEXACT;
 }
 

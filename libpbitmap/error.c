@@ -49,6 +49,12 @@ int pb_fail_errno(const struct pbitmap_options *options, const char *what)
 		       pbitmap_strerror(error));
 }
 
+int pb_fail_read(const struct pbitmap *pb)
+{
+	return pb_fail(&pb->options, pb->error, "read: %s",
+		       pbitmap_strerror(pb->error));
+}
+
 /* The caller's options as far as it knows them, defaults for the rest. */
 struct pbitmap_options pb_options(const struct pbitmap_options *options)
 {

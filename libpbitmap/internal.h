@@ -48,6 +48,7 @@ struct pbitmap {
 	struct pbitmap_options options;
 	int fd;
 	uint64_t file_size;
+	int error;		/* errno of a read that failed, else 0 */
 
 	Elf *elf;
 	bool is64;
@@ -81,6 +82,7 @@ void pb_log(const struct pbitmap_options *options, enum pbitmap_level level,
 int pb_fail(const struct pbitmap_options *options, int error,
 	    const char *format, ...) __attribute__((format(printf, 3, 4)));
 int pb_fail_errno(const struct pbitmap_options *options, const char *what);
+int pb_fail_read(const struct pbitmap *pb);
 
 /* elf.c */
 int pb_load(int fd, const struct pbitmap_options *options,
@@ -117,13 +119,13 @@ static inline uint64_t align_up(uint64_t value, uint64_t to)
 }
 
 /* bitmap.c */
-const char *pb_plan(const struct pbitmap *pb, unsigned int page_shift,
+const char *pb_plan(struct pbitmap *pb, unsigned int page_shift,
 		    struct plan *plan);
 int pb_find(struct pbitmap *pb);
 uint64_t pb_section_size(const struct plan *plan);
 void pb_fill(const struct pbitmap *pb, struct plan *plan, uint64_t size,
 	     const struct undo *undo, unsigned char *section);
-bool pb_get_undo(const struct pbitmap *pb, struct undo *undo);
+bool pb_get_undo(struct pbitmap *pb, struct undo *undo);
 
 /* replace.c */
 int pb_open_file(const char *path, const struct pbitmap_options *options);

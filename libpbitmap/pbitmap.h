@@ -45,9 +45,9 @@ enum pbitmap_level {
 	PBITMAP_LOG_INFO,
 };
 
-#define PBITMAP_FORCE		(1U << 0) /* no check of what a rewrite loses */
+#define PBITMAP_FORCE		(1U << 0) /* whatever a rewrite loses */
 #define PBITMAP_DRY_RUN		(1U << 1) /* all checks, but write nothing */
-#define PBITMAP_KEEP_TIMES	(1U << 2) /* keep access and modify time */
+#define PBITMAP_KEEP_TIMES	(1U << 2) /* of last access and change */
 
 /**
  * struct pbitmap_options - how to do it

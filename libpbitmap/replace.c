@@ -37,9 +37,19 @@ int pb_open_file(const char *path, const struct pbitmap_options *options)
 	return fd;
 }
 
+/* Whether there is such an attribute; if that is not to be known, say so. */
+static bool has_attribute(int fd, const char *name, bool *unknown)
+{
+	if (fgetxattr(fd, name, NULL, 0) >= 0)
+		return true;
+	*unknown |= errno != ENODATA && errno != ENOTSUP;
+	return false;
+}
+
 /* What a rewrite would lose or break, or NULL. */
 static const char *loss(int fd)
 {
+	bool unknown = false;
 	struct statx stx;
 	size_t i;
 
@@ -57,12 +67,12 @@ static const char *loss(int fd)
 		return "protected by fs-verity";
 	if (stx.stx_nlink > 1)
 		return "has several hard links";
-	if (fgetxattr(fd, CAPABILITY, NULL, 0) >= 0)
+	if (has_attribute(fd, CAPABILITY, &unknown))
 		return "has file capabilities";
 	for (i = 0; i < sizeof(signatures) / sizeof(*signatures); i++)
-		if (fgetxattr(fd, signatures[i], NULL, 0) >= 0)
+		if (has_attribute(fd, signatures[i], &unknown))
 			return "signed or measured (IMA, EVM)";
-	return NULL;
+	return unknown ? "its attributes cannot be read" : NULL;
 }
 
 int pb_check_file(int fd, const struct pbitmap_options *options)

@@ -42,7 +42,7 @@ static const struct option options[] = {
 
 static const char help_text[] =
 "Options:\n"
-"  -f, --force           add, remove: skip the checks that protect signatures,\n"
+"  -f, --force           add, remove: skip the checks for signatures,\n"
 "                        privileges, hard links and appended data\n"
 "  -h, --help            print this text\n"
 "  -j, --json            show: print JSON\n"

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/*
+ * Whatever system call fails, and wherever the process is killed: the file is
+ * the old one or the new one.  The calls that the library makes go through
+ * the __wrap_ functions here, and the n-th of them fails.
+ */
+#include <dirent.h>
+#include <stdarg.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+
+#include <pbitmap.h>
+
+#include "test.h"
+
+static int calls_left = -1;	/* until one fails; -1: none does */
+static bool die;		/* instead of failing */
+
+static bool fails(void)
+{
+	if (calls_left < 0 || calls_left-- > 0)
+		return false;
+	if (die)
+		_exit(0);
+	errno = EIO;
+	return true;
+}
+
+#define WRAP(type, name, parameters, arguments)				\
+	type __real_##name parameters;					\
+	type __wrap_##name parameters;					\
+	type __wrap_##name parameters					\
+	{								\
+		return fails() ? (type)-1 : __real_##name arguments;	\
+	}
+
+WRAP(ssize_t, pread64, (int fd, void *p, size_t n, off_t at),
+     (fd, p, n, at))
+WRAP(ssize_t, pwrite64, (int fd, const void *p, size_t n, off_t at),
+     (fd, p, n, at))
+WRAP(int, ftruncate64, (int fd, off_t size), (fd, size))
+WRAP(int, fchown, (int fd, uid_t uid, gid_t gid), (fd, uid, gid))
+WRAP(int, fchmod, (int fd, mode_t mode), (fd, mode))
+WRAP(int, futimens, (int fd, const struct timespec *t), (fd, t))
+WRAP(int, fsync, (int fd), (fd))
+WRAP(int, rename, (const char *from, const char *to), (from, to))
+WRAP(int, mkostemp64, (char *name, int flags), (name, flags))
+WRAP(ssize_t, fgetxattr,
+     (int fd, const char *name, void *p, size_t n), (fd, name, p, n))
+WRAP(ssize_t, flistxattr, (int fd, char *p, size_t n), (fd, p, n))
+WRAP(int, fsetxattr,
+     (int fd, const char *name, const void *p, size_t n, int flags),
+     (fd, name, p, n, flags))
+
+static const struct pbitmap_options options = {
+	.sz = sizeof(options),
+	.flags = PBITMAP_KEEP_TIMES,
+};
+
+/* Files in the current directory. */
+static int count_files(void)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(".");
+	int n = 0;
+
+	CHECK(dir);
+	while ((entry = readdir(dir)))
+		n += entry->d_name[0] != '.';
+	closedir(dir);
+	return n;
+}
+
+/* Away with what a killed process had to leave behind. */
+static void delete_others(void)
+{
+	struct dirent *entry;
+	DIR *dir = opendir(".");
+
+	CHECK(dir);
+	while ((entry = readdir(dir)))
+		if (entry->d_name[0] != '.' && strcmp(entry->d_name, "f"))
+			CHECK(!unlink(entry->d_name));
+	closedir(dir);
+}
+
+static void test_failure(struct bytes old, struct bytes new,
+			 int (*work)(const char *,
+				     const struct pbitmap_options *))
+{
+	bool all = false;
+	int n, ret, failures = 0;
+
+	for (n = 0; !all; n++) {
+		CHECK(n < 1000);
+		spill("f", old);
+		calls_left = n;
+		ret = work("f", &options);
+		all = calls_left >= 0;
+		calls_left = -1;
+		CHECK(ret >= 0 || ret == -EIO || ret <= -4000);
+		CHECK(count_files() == 1);
+		CHECK(equal(slurp("f"), old) || equal(slurp("f"), new));
+		failures += ret < 0;
+	}
+	CHECK(equal(slurp("f"), new));
+	CHECK(failures > 10);
+}
+
+static void test_kill(struct bytes old, struct bytes new,
+		      int (*work)(const char *,
+				  const struct pbitmap_options *))
+{
+	int n, status, kills = 0;
+
+	for (n = 0; ; n++) {
+		CHECK(n < 1000);
+		spill("f", old);
+		fflush(NULL);
+		if (!fork()) {
+			die = true;
+			calls_left = n;
+			work("f", &options);
+			_exit(7);
+		}
+		CHECK(wait(&status) > 0 && WIFEXITED(status));
+		CHECK(equal(slurp("f"), old) || equal(slurp("f"), new));
+		delete_others();
+		if (WEXITSTATUS(status) == 7)
+			break;
+		kills++;
+	}
+	CHECK(equal(slurp("f"), new));
+	CHECK(kills > 10);
+}
+
+int main(void)
+{
+	struct bytes plain = set_up(), annotated;
+
+	CHECK(pbitmap_add("f", &options) == PBITMAP_WRITTEN);
+	annotated = slurp("f");
+	test_failure(plain, annotated, pbitmap_add);
+	test_failure(annotated, plain, pbitmap_remove);
+	test_kill(plain, annotated, pbitmap_add);
+	test_kill(annotated, plain, pbitmap_remove);
+	tear_down();
+	return 0;
+}
