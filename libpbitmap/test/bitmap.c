@@ -68,6 +68,46 @@ static enum pbitmap_state state_of(struct bytes file)
 	return info.state;
 }
 
+/* The bytes of a new section, as linux/pbitmap.h describes them. */
+static void test_format(struct bytes file)
+{
+	struct pbitmap_header *h = section_of(file), crcs = *h;
+	struct pbitmap_segment *s = segments_of(h);
+	ElfW(Ehdr) *ehdr = (void *)file.data;
+	ElfW(Phdr) *ph = (void *)(file.data + ehdr->e_phoff);
+	unsigned char *byte = (unsigned char *)(s + h->nr_segments);
+	uint32_t layout = 0, end = sizeof(*h) + h->nr_segments * sizeof(*s);
+	unsigned int i;
+
+	CHECK(sizeof(*h) == 64 && sizeof(*s) == 32);
+	CHECK(!memcmp(h->magic, "PBM1", 4) && h->version == 1);
+	CHECK(h->header_size == 64 && h->page_shift == 12);
+	CHECK(!h->flags && !h->launches && !h->updated && !h->reserved);
+	for (i = 0; i < ehdr->e_phnum; i++) {
+		if (ph[i].p_type == PT_LOAD)
+			layout = crc32(layout, (void *)&ph[i], sizeof(*ph));
+		if (ph[i].p_type == PT_GNU_STACK)
+			CHECK(ph[i].p_flags == (PF_R | PF_W |
+						PF_PLEASE_LOAD_SHDRS));
+	}
+	CHECK(h->layout_crc == layout);
+	for (i = 0; i < h->nr_segments; i++) {
+		CHECK(s[i].offset == end && s[i].nr_planes == 2);
+		CHECK(!s[i].reserved);
+		end += 2 * PBITMAP_PLANE_SIZE(s[i].pages);
+	}
+	CHECK(h->size == end);
+	for (; byte < (unsigned char *)h + end; byte++)
+		CHECK(!*byte);
+	CHECK(h->undo_offset >= end && h->undo_offset % 8 == 0);
+	CHECK(h->undo_size && h->room_offset % 8 == 0);
+	CHECK(h->room_offset >= h->undo_offset + h->undo_size);
+	CHECK((h->room_offset + h->room_size) % 4096 == 0);
+	put_crcs(h);
+	CHECK(h->planes_crc == crcs.planes_crc);
+	CHECK(h->header_crc == crcs.header_crc);
+}
+
 /* Segments are the PT_LOADs with bytes in the file, and nothing is learned. */
 static void test_empty(struct bytes file)
 {
@@ -213,6 +253,7 @@ int main(void)
 	CHECK(pbitmap_add("f", &options) == PBITMAP_WRITTEN);
 	CHECK(pbitmap_add("f", &options) == PBITMAP_UNCHANGED);
 	file = slurp("f");
+	test_format(file);
 	test_empty(file);
 	test_sizes();
 	test_hostile(file);
