@@ -67,12 +67,17 @@ static uint64_t elf_end_offset(const struct pbitmap *pb)
 /* Self-extracting programs look for their data at the end of the file. */
 static bool has_payload(const struct pbitmap *pb)
 {
-	uint64_t at = elf_end_offset(pb);
-	char byte;
+	static const char zero[4096];
+	uint64_t at = elf_end_offset(pb), n;
+	char buffer[sizeof(zero)];
 
-	for (; at < pb->file_size; at++)
-		if (!pb_read(pb->fd, &byte, 1, at) || byte)
+	for (; at < pb->file_size; at += n) {
+		n = pb->file_size - at;
+		if (n > sizeof(buffer))
+			n = sizeof(buffer);
+		if (!pb_read(pb->fd, buffer, n, at) || memcmp(buffer, zero, n))
 			return true;
+	}
 	return false;
 }
 
@@ -446,7 +451,7 @@ static int delete(struct pbitmap *pb, const char *path)
 	if (exact)
 		return PBITMAP_WRITTEN;
 	pb_log(options, PBITMAP_LOG_WARNING,
-	       "removed, but another tool has rewritten the file: not byte-exact");
+	       "another tool has rewritten the file: not byte-exact");
 	return PBITMAP_INEXACT;
 }
 

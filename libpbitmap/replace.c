@@ -23,7 +23,7 @@ static const char *const signatures[] = { "security.ima", "security.evm" };
 /* The regular file at @path, for reading. */
 int pb_open_file(const char *path, const struct pbitmap_options *options)
 {
-	struct stat st;
+	struct stat st = { 0 };
 	int fd;
 
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
@@ -215,6 +215,17 @@ static int fill_and_rename(const char *path, int from, const char *temporary,
 	return 0;
 }
 
+/* Hidden, so that no ldconfig takes it for a library meanwhile. */
+static char *temporary_name(const char *target)
+{
+	int directory = strrchr(target, '/') - target;
+	char *name;
+
+	if (asprintf(&name, "%.*s/.pbitmap-XXXXXX", directory, target) < 0)
+		return NULL;
+	return name;
+}
+
 /*
  * Replaces the file at @path, open at @fd, by a copy that @edit has worked
  * on.  A symbolic link stays and its target is replaced.
@@ -223,13 +234,14 @@ int pb_replace(const char *path, int fd,
 	       const struct pbitmap_options *options,
 	       int (*edit)(int fd, const struct pbitmap_options *options))
 {
-	char *target, *temporary = NULL;
+	char *target, *temporary;
 	int to, ret;
 
 	if (options->flags & PBITMAP_DRY_RUN)
 		return 0;
 	target = realpath(path, NULL);
-	if (!target || asprintf(&temporary, "%s.XXXXXX", target) < 0) {
+	temporary = target ? temporary_name(target) : NULL;
+	if (!temporary) {
 		ret = pb_fail_errno(options, "name of the temporary file");
 		goto out_target;
 	}

@@ -50,7 +50,7 @@ static const char help_text[] =
 "  -p, --preserve        add, remove: keep the time of the last modification\n"
 "  -P, --page-size=SIZE  add: bytes of a page, 4096 by default\n"
 "  -q, --quiet           print errors only\n"
-"  -v, --verbose         say what is done to each file\n"
+"  -v, --verbose         say what is done to each file, and a summary\n"
 "  -V, --version         print the version\n"
 "\n"
 "FILE may be @LIST, a file with one name on each line, or - for standard\n"
@@ -102,13 +102,18 @@ int exit_code(int error)
 	return error == -PBITMAP_ERR_REFUSED ? EXIT_REFUSED : EXIT_FAILED;
 }
 
+static bool is_dry(const struct tool *tool)
+{
+	return tool->options.flags & PBITMAP_DRY_RUN;
+}
+
 static int add_file(struct tool *tool, const char *file)
 {
 	int ret = pbitmap_add(file, &tool->options);
 
 	if (ret >= 0)
 		say(tool, PBITMAP_LOG_INFO, ret == PBITMAP_UNCHANGED ?
-		    "has a bitmap" : "added");
+		    "has a bitmap" : is_dry(tool) ? "to be added" : "added");
 	return exit_code(ret);
 }
 
@@ -119,7 +124,8 @@ static int remove_file(struct tool *tool, const char *file)
 	if (ret == PBITMAP_UNCHANGED)
 		say(tool, PBITMAP_LOG_INFO, "has no bitmap");
 	else if (ret == PBITMAP_WRITTEN)
-		say(tool, PBITMAP_LOG_INFO, "removed");
+		say(tool, PBITMAP_LOG_INFO, is_dry(tool) ? "to be removed" :
+		    "removed");
 	return exit_code(ret);
 }
 
@@ -139,8 +145,12 @@ static int worse(int a, int b)
 static int work_on(const struct command *command, struct tool *tool,
 		   const char *file)
 {
+	int code;
+
 	tool->file = file;
-	return command->work(tool, file);
+	code = command->work(tool, file);
+	tool->count[code]++;
+	return code;
 }
 
 /* Each line of @name, or of standard input for NULL, is a file. */
@@ -174,6 +184,15 @@ static int work_on_list(const struct command *command, struct tool *tool,
 	return code;
 }
 
+static void summary(const struct tool *tool)
+{
+	const unsigned int *n = tool->count;
+
+	fprintf(stderr, "pbitmap: %u done, %u without a valid bitmap,"
+		" %u refused, %u failed\n", n[EXIT_DONE], n[EXIT_NO_BITMAP],
+		n[EXIT_REFUSED], n[EXIT_FAILED]);
+}
+
 static int run(const struct command *command, struct tool *tool, char **files)
 {
 	int code = EXIT_DONE, ret;
@@ -191,6 +210,8 @@ static int run(const struct command *command, struct tool *tool, char **files)
 	}
 	if (command->end)
 		code = worse(code, command->end(tool));
+	if (tool->verbosity > 0)
+		summary(tool);
 	return code;
 }
 

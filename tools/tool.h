@@ -20,6 +20,7 @@ struct tool {
 	const char *file;		/* being worked on */
 	bool json;
 	int verbosity;			/* -1: errors only, 1: each file */
+	unsigned int count[5];		/* of files, by exit code */
 };
 
 void say(const struct tool *tool, enum pbitmap_level level, const char *text);

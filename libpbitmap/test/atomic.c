@@ -57,6 +57,11 @@ static const struct pbitmap_options options = {
 	.flags = PBITMAP_KEEP_TIMES,
 };
 
+static bool is_file(const struct dirent *entry)
+{
+	return strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
+}
+
 /* Files in the current directory. */
 static int count_files(void)
 {
@@ -66,7 +71,7 @@ static int count_files(void)
 
 	CHECK(dir);
 	while ((entry = readdir(dir)))
-		n += entry->d_name[0] != '.';
+		n += is_file(entry);
 	closedir(dir);
 	return n;
 }
@@ -79,7 +84,7 @@ static void delete_others(void)
 
 	CHECK(dir);
 	while ((entry = readdir(dir)))
-		if (entry->d_name[0] != '.' && strcmp(entry->d_name, "f"))
+		if (is_file(entry) && strcmp(entry->d_name, "f"))
 			CHECK(!unlink(entry->d_name));
 	closedir(dir);
 }
