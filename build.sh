@@ -95,8 +95,8 @@ packages=(
 	dejagnu dpkg e2fsprogs elfutils expect flex g++ gawk gcc gettext git
 	gperf kmod libc6-dev libdw-dev libelf-dev libjson-c-dev libssl-dev
 	make mandoc meson mmdebstrap ninja-build patch patchelf perl
-	pkg-config procps python3 qemu-system-x86 rsync shellcheck texinfo
-	util-linux xz-utils zlib1g-dev
+	pkg-config procps python3 python3-git python3-ply qemu-system-x86
+	rsync shellcheck texinfo util-linux xz-utils zlib1g-dev
 )
 
 missing_packages() {
@@ -394,23 +394,26 @@ refresh_series() {
 	say "$patches: $(plain_git -C "$tree" rev-list --count base..HEAD) patches"
 }
 
-# Real git am on base, and the same patches back.
+# Real git am on base, and the same patches back. A clone that shares the
+# objects and checks out no more than the series touches takes a second.
 round_trip() {
-	local scratch=$out/scratch/$name
-	rm -rf "$scratch"
-	plain_git -C "$out/src/$name" worktree prune
-	plain_git -C "$out/src/$name" worktree add -q --detach "$scratch" base
+	local scratch=$out/scratch/$name paths
+	rm -rf "$scratch" "$scratch.series"
+	mapfile -t paths < <(cat "$patches"/[0-9]*.patch |
+		plain_git apply --numstat | cut -f3 | sort -u)
+	plain_git clone -q --shared --no-checkout "$out/src/$name" "$scratch"
+	plain_git -C "$scratch" sparse-checkout set --no-cone \
+		.gitattributes "${paths[@]/#//}"
+	plain_git -C "$scratch" checkout -q --detach base
 	apply_series "$scratch" "$patches"
-	rm -rf "$scratch.series"
 	format_series "$scratch" "$scratch.series"
 	diff -r -x BASE -x '*.txt' "$scratch.series" "$patches"
 	if [[ $name == linux ]]; then
-		cd "$scratch"
+		cd "$out/src/linux"
 		scripts/checkpatch.pl --strict --no-summary --terse \
 			"$scratch.series"/*.patch
 	fi
-	plain_git -C "$out/src/$name" worktree remove --force "$scratch"
-	rm -rf "$scratch.series"
+	rm -rf "$scratch" "$scratch.series"
 }
 
 check_series() {
@@ -421,6 +424,7 @@ check_series() {
 }
 
 check_patches() {
+	deps
 	linux_tree
 	glibc_tree
 	check_series linux "$kernel_patches"
