@@ -24,6 +24,8 @@ image_packages=testsuite/guest/packages
 export KBUILD_BUILD_TIMESTAMP='2025-01-01 00:00:00' KBUILD_BUILD_USER=pbitmap
 export KBUILD_BUILD_HOST=localhost CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=true
 export LC_ALL=C.UTF-8
+# What deps installs, not what else the user may have under the same name.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 
 cc=gcc
 if command -v ccache >/dev/null; then
