@@ -120,6 +120,7 @@ deps() {
 	if [[ -n $(missing_packages) ]]; then
 		rm -f "$out/stamp/deps"
 		step deps "${packages[*]}" install_packages
+		[[ -z $(missing_packages) ]] || die "deps: not all installed"
 		# ccache may have come with them.
 		exec env JOBS="$JOBS" V="$V" "$top/build.sh" "${arguments[@]}"
 	fi
@@ -203,12 +204,11 @@ fetched_version() { dpkg-deb -f "$(fetched_deb "$1")" Version; }
 fetch_packages() {
 	mkdir -p "$out/dl" "$out/apt"
 	debian_source >"$out/apt/sources.list"
-	if ! private_apt update 2>&1 | tee "$out/apt/update.log" ||
-	   grep -Eq '^(W|E): ' "$out/apt/update.log"; then
-		if grep -q NO_PUBKEY "$out/apt/update.log"; then
-			die "apt has no keys for $suite: upgrade the package" \
-			    debian-archive-keyring
-		fi
+	if ! private_apt -o APT::Update::Error-Mode=any update 2>&1 |
+		tee "$out/apt/update.log"; then
+		! grep -q NO_PUBKEY "$out/apt/update.log" ||
+			die "apt has no key for $suite: upgrade the package" \
+			    "debian-archive-keyring"
 		die "the mirror's index of $suite cannot be used"
 	fi
 	cd "$out/dl"
@@ -567,6 +567,7 @@ make_image() {
 }
 
 image() {
+	[[ $EUID == 0 ]] || die "image: run this as root"
 	glibc
 	step root "$suite $(files_hash "$image_packages")" make_root
 	step image "$(cat "$out/stamp/root" "$out/stamp/glibc")" make_image
