@@ -13,18 +13,21 @@ static int remove_file(struct tool *tool, const char *file);
 
 static const struct command {
 	const char *name;
+	const char *options;		/* beyond -h -q -v */
+	const char *help;
 	int (*work)(struct tool *tool, const char *file);
 	void (*begin)(struct tool *tool);
 	int (*end)(struct tool *tool);
-	const char *options;		/* beyond -h -q -v */
-	const char *help;
+	/* Instead of these three, where arguments are not a list of files. */
+	int (*run)(struct tool *tool, char **arguments);
 } commands[] = {
-	{ "add", add_file, NULL, NULL, "fnpP",
-	  "give each FILE an empty bitmap" },
-	{ "remove", remove_file, NULL, NULL, "fnp",
-	  "take the bitmap of each FILE away" },
-	{ "show", show_file, show_begin, show_end, "j",
-	  "print what the bitmap of each FILE predicts" },
+	{ .name = "add", .options = "fnpP", .work = add_file,
+	  .help = "give each FILE an empty bitmap" },
+	{ .name = "remove", .options = "fnp", .work = remove_file,
+	  .help = "take the bitmap of each FILE away" },
+	{ .name = "show", .options = "j", .work = show_file,
+	  .begin = show_begin, .end = show_end,
+	  .help = "print what the bitmap of each FILE predicts" },
 };
 
 static const struct option options[] = {
@@ -197,6 +200,8 @@ static int run(const struct command *command, struct tool *tool, char **files)
 {
 	int code = EXIT_DONE, ret;
 
+	if (command->run)
+		return command->run(tool, files);
 	if (command->begin)
 		command->begin(tool);
 	for (; *files; files++) {
@@ -231,11 +236,13 @@ static bool parse_page_size(const char *text, unsigned int *size)
 static int parse(const struct command *command, struct tool *tool, int argc,
 		 char **argv)
 {
+	static const char letters[] = "+fhjnpP:qvV";
 	int option;
 
+	/* Behind the first argument of run() may be options of others. */
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, "fhjnpP:qvV", options,
-				     NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, letters + !command->run,
+				     options, NULL)) != -1) {
 		if (strchr("fnpPj", option) &&
 		    !strchr(command->options, option))
 			return usage("not an option of ", command->name);
