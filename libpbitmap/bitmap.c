@@ -42,9 +42,9 @@ static void swap_header(const struct pbitmap *pb, struct pbitmap_header *h)
 	SWAP(pb, h->planes_crc);
 	SWAP(pb, h->undo_offset);
 	SWAP(pb, h->undo_size);
-	SWAP(pb, h->room_offset);
-	SWAP(pb, h->room_size);
-	SWAP(pb, h->reserved);
+	SWAP(pb, h->objects_offset);
+	SWAP(pb, h->objects_size);
+	SWAP(pb, h->objects_crc);
 }
 
 static void swap_segment(const struct pbitmap *pb, struct pbitmap_segment *s)
@@ -126,6 +126,54 @@ static const char *plan_segment(const struct pbitmap *pb, const GElf_Phdr *ph,
 	return NULL;
 }
 
+/* Whether the object is a program that ld.so starts, and no library. */
+static bool is_program(const struct pbitmap *pb)
+{
+	const GElf_Phdr *dynamic = NULL;
+	bool interpreted = false;
+	Elf_Data *data;
+	GElf_Dyn dyn;
+	size_t i;
+
+	for (i = 0; i < pb->phnum; i++) {
+		interpreted |= pb->phdrs[i].p_type == PT_INTERP;
+		if (pb->phdrs[i].p_type == PT_DYNAMIC)
+			dynamic = &pb->phdrs[i];
+	}
+	if (!interpreted || pb->ehdr.e_type == ET_EXEC)
+		return interpreted;
+	if (!dynamic || !pb_in_file(pb, dynamic->p_offset, dynamic->p_filesz))
+		return false;
+	data = elf_getdata_rawchunk(pb->elf, dynamic->p_offset,
+				    dynamic->p_filesz, ELF_T_DYN);
+	for (i = 0; data && gelf_getdyn(data, i, &dyn); i++) {
+		if (dyn.d_tag == DT_NULL)
+			break;
+		if (dyn.d_tag == DT_FLAGS_1)
+			return dyn.d_un.d_val & DF_1_PIE;
+	}
+	return false;
+}
+
+/* Behind the planes: what is left of the pages that are needed anyway. */
+static void plan_objects(struct plan *plan)
+{
+	struct pbitmap_header *h = &plan->header;
+	uint64_t end = align_up(h->size + MIN_OBJECTS_SIZE +
+				sizeof(struct undo), 1ULL << h->page_shift);
+	uint64_t room = end - sizeof(struct undo) - h->size;
+
+	if (room > PBITMAP_MAX_OBJECTS_SIZE)
+		room = PBITMAP_MAX_OBJECTS_SIZE;
+	if (room > PBITMAP_MAX_SIZE - h->size)
+		room = PBITMAP_MAX_SIZE - h->size;
+	if (!room)
+		return;
+	h->objects_offset = h->size;
+	h->objects_size = room;
+	h->size += room;
+}
+
 /*
  * Lays out an empty bitmap for the file.  Returns NULL, or why there can be
  * no bitmap.
@@ -160,12 +208,14 @@ const char *pb_plan(struct pbitmap *pb, unsigned int page_shift,
 		if (size > PBITMAP_MAX_SIZE)
 			return "the segments are too large";
 	}
+	h->size = size;
+	h->page_shift = page_shift;
+	if (is_program(pb))
+		plan_objects(plan);
 
 	memcpy(h->magic, PBITMAP_MAGIC, sizeof(h->magic));
 	h->version = PBITMAP_VERSION;
 	h->header_size = sizeof(*h);
-	h->size = size;
-	h->page_shift = page_shift;
 	return layout_crc(pb, &h->layout_crc) ? NULL : "it cannot be read";
 }
 
@@ -176,8 +226,8 @@ uint64_t pb_section_size(const struct plan *plan)
 			1ULL << plan->header.page_shift);
 }
 
-/* Writes a section of @size bytes into @section, which is all zero. */
-void pb_fill(const struct pbitmap *pb, struct plan *plan, uint64_t size,
+/* Writes an empty bitmap into @section, which is all zero. */
+void pb_fill(const struct pbitmap *pb, struct plan *plan,
 	     const struct undo *undo, unsigned char *section)
 {
 	struct pbitmap_header *h = &plan->header;
@@ -193,11 +243,6 @@ void pb_fill(const struct pbitmap *pb, struct plan *plan, uint64_t size,
 		crc = crc32(0, (void *)&raw, sizeof(raw));
 		pb_put(pb, &raw.crc, sizeof(raw.crc), crc);
 		memcpy(section + end, &raw, sizeof(raw));
-		end += sizeof(raw);
-	}
-	if (end < size) {
-		h->room_offset = end;
-		h->room_size = size - end;
 	}
 
 	table_end = h->header_size;
@@ -208,7 +253,11 @@ void pb_fill(const struct pbitmap *pb, struct plan *plan, uint64_t size,
 		memcpy(section + table_end, &raw, sizeof(raw));
 		table_end += sizeof(raw);
 	}
-	h->planes_crc = crc32(0, section + table_end, h->size - table_end);
+	h->planes_crc = crc32(0, section + table_end,
+			      pb_planes_end(h) - table_end);
+	if (h->objects_offset)
+		h->objects_crc = crc32(0, section + h->objects_offset,
+				       h->objects_size);
 
 	memcpy(section, h, sizeof(*h));
 	swap_header(pb, (void *)section);
@@ -302,10 +351,11 @@ static bool planes_placed(const struct pbitmap *pb, unsigned int n,
 	const struct pbitmap_segment *segments = pb->plan.segments;
 	const struct pbitmap_segment *s = &segments[n];
 	uint64_t size = PBITMAP_NR_PLANES * PBITMAP_PLANE_SIZE(s->pages);
+	uint32_t end = pb_planes_end(&pb->header);
 	unsigned int i;
 
 	if (s->offset % 8 || s->offset < table_end ||
-	    s->offset > pb->header.size || size > pb->header.size - s->offset)
+	    s->offset > end || size > end - s->offset)
 		return false;
 	for (i = 0; i < n; i++)
 		if (s->offset < segments[i].offset + PBITMAP_NR_PLANES *
@@ -360,7 +410,11 @@ static const char *check(struct pbitmap *pb)
 		return why;
 	table_end = h->header_size +
 		    h->nr_segments * sizeof(struct pbitmap_segment);
-	if (header_crc(pb, table_end) != h->header_crc)
+	if (header_crc(pb, table_end) != h->header_crc ||
+	    (h->objects_offset &&
+	     (h->objects_offset < table_end || h->objects_offset > h->size ||
+	      h->objects_size != h->size - h->objects_offset ||
+	      h->objects_size > PBITMAP_MAX_OBJECTS_SIZE)))
 		return "the header is damaged";
 	why = pb_plan(pb, h->page_shift, &pb->plan);
 	if (why)
@@ -371,9 +425,15 @@ static const char *check(struct pbitmap *pb)
 	why = check_table(pb, table_end);
 	if (why)
 		return why;
-	if (crc32(0, pb->data + table_end, h->size - table_end) !=
+	if (crc32(0, pb->data + table_end, pb_planes_end(h) - table_end) !=
 	    h->planes_crc)
 		return "the planes are damaged";
+	if (h->objects_offset && crc32(0, pb->data + h->objects_offset,
+				       h->objects_size) != h->objects_crc)
+		return "the list of objects is damaged";
+	why = pb_read_objects(pb);
+	if (why)
+		return why;
 	if (!pb->linked &&
 	    !(pb->stack && pb->stack->p_flags & PF_PLEASE_LOAD_SHDRS))
 		return "PT_GNU_STACK does not say that it is there";
@@ -515,6 +575,9 @@ EXPORT int pbitmap_get_info(const struct pbitmap *pb,
 		own.updated = pb->header.updated;
 		own.page_size = 1U << pb->header.page_shift;
 		own.nr_segments = pb->header.nr_segments;
+		own.nr_objects = pb->nr_objects;
+		own.objects_size = pb->header.objects_offset ?
+				   pb->header.objects_size : 0;
 		for (i = 0; i < own.nr_segments; i++) {
 			own.pages += pb->plan.segments[i].pages;
 			own.predicted += predicted(pb, i);

@@ -269,7 +269,7 @@ static int append(const struct pbitmap *pb, struct plan *plan)
 		goto out;
 	}
 	undo = make_undo(pb, &tail);
-	pb_fill(pb, plan, tail.section_size, &undo, tail.bytes);
+	pb_fill(pb, plan, &undo, tail.bytes);
 	if (!write_tail(pb, &tail))
 		ret = pb_fail_errno(&pb->options, "write");
 out:
@@ -297,7 +297,7 @@ static int renew(struct pbitmap *pb, struct plan *plan)
 	section = calloc(1, pb->size);
 	if (!section)
 		return pb_fail_errno(&pb->options, "section");
-	pb_fill(pb, plan, pb->size, has_undo ? &undo : NULL, section);
+	pb_fill(pb, plan, has_undo ? &undo : NULL, section);
 	if (!pb_write(pb->fd, section, pb->size, pb->offset) ||
 	    !poke_flag(pb, true))
 		ret = pb_fail_errno(&pb->options, "write");

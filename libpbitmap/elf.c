@@ -194,5 +194,6 @@ void pb_unload(struct pbitmap *pb)
 	free(pb->phdrs);
 	free(pb->shdrs);
 	free(pb->data);
+	pb_free_objects(pb);
 	free(pb);
 }

@@ -15,6 +15,9 @@
 #define MIN_PAGE_SHIFT	12
 #define MAX_PAGE_SHIFT	16
 
+/* What a program gets for the objects of its launches, at least. */
+#define MIN_OBJECTS_SIZE	8192
+
 /*
  * Undo record: what pbitmap_add() changed and what it left behind.  It holds
  * as long as no other tool has rewritten the file.  In the byte order of the
@@ -42,6 +45,12 @@ struct plan {
 	struct pbitmap_header header;
 	struct pbitmap_segment segments[PBITMAP_MAX_SEGMENTS];
 	uint64_t file_offset[PBITMAP_MAX_SEGMENTS];
+};
+
+/* An object that launches of the file map. */
+struct object {
+	char *name;
+	unsigned int counter;
 };
 
 struct pbitmap {
@@ -73,6 +82,8 @@ struct pbitmap {
 	enum pbitmap_state state;
 	const char *reason;	/* why it is stale */
 	struct plan plan;	/* what it holds, when PBITMAP_OK */
+	struct object *objects;
+	size_t nr_objects;
 };
 
 /* error.c */
@@ -118,14 +129,25 @@ static inline uint64_t align_up(uint64_t value, uint64_t to)
 	return (value + to - 1) & ~(to - 1);
 }
 
+/* Where the planes end and the objects, if any, begin. */
+static inline uint32_t pb_planes_end(const struct pbitmap_header *h)
+{
+	return h->objects_offset ? h->objects_offset : h->size;
+}
+
 /* bitmap.c */
 const char *pb_plan(struct pbitmap *pb, unsigned int page_shift,
 		    struct plan *plan);
 int pb_find(struct pbitmap *pb);
 uint64_t pb_section_size(const struct plan *plan);
-void pb_fill(const struct pbitmap *pb, struct plan *plan, uint64_t size,
+void pb_fill(const struct pbitmap *pb, struct plan *plan,
 	     const struct undo *undo, unsigned char *section);
 bool pb_get_undo(struct pbitmap *pb, struct undo *undo);
+
+/* objects.c */
+bool pb_is_object_name(const char *name, size_t len);
+const char *pb_read_objects(struct pbitmap *pb);
+void pb_free_objects(struct pbitmap *pb);
 
 /* replace.c */
 int pb_open_file(const char *path, const struct pbitmap_options *options);

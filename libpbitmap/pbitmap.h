@@ -81,6 +81,8 @@ struct pbitmap;
  * @nr_segments: segments with bytes in the file
  * @pages: pages of all of them
  * @predicted: pages that are predicted
+ * @nr_objects: objects that launches of the file mapped
+ * @objects_size: bytes of room for their names, 0 for a library
  */
 struct pbitmap_info {
 	size_t sz;
@@ -92,6 +94,8 @@ struct pbitmap_info {
 	uint32_t nr_segments;
 	uint64_t pages;
 	uint64_t predicted;
+	uint32_t nr_objects;
+	uint32_t objects_size;
 };
 
 /**
@@ -110,6 +114,18 @@ struct pbitmap_segment_info {
 	uint64_t predicted;
 };
 
+/**
+ * struct pbitmap_object_info - an object that launches of an executable map
+ * @sz: sizeof(struct pbitmap_object_info)
+ * @counter: like that of a page: from 2 on it is opened ahead
+ * @name: absolute path, lives as long as the handle
+ */
+struct pbitmap_object_info {
+	size_t sz;
+	unsigned int counter;
+	const char *name;
+};
+
 /* Opens @path, checks its bitmap, and returns a handle in @pbp. */
 int pbitmap_open(const char *path, const struct pbitmap_options *options,
 		 struct pbitmap **pbp);
@@ -122,6 +138,10 @@ int pbitmap_get_segment(const struct pbitmap *pb, unsigned int segment,
 /* The page's counter, 0 to 3; it is predicted from 2 on. */
 int pbitmap_counter(const struct pbitmap *pb, unsigned int segment,
 		    uint64_t page);
+
+/* Object @n, in the order in which a launch first mapped them. */
+int pbitmap_get_object(const struct pbitmap *pb, unsigned int n,
+		       struct pbitmap_object_info *info);
 
 /*
  * Give @path an empty bitmap, or take its bitmap away.  The file is replaced

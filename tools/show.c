@@ -102,6 +102,22 @@ static json_object *json_segment(const struct pbitmap *pb,
 	return object;
 }
 
+static json_object *json_objects(const struct pbitmap *pb)
+{
+	struct pbitmap_object_info info = { .sz = sizeof(info) };
+	json_object *objects = json_object_new_array(), *object;
+	unsigned int i;
+
+	for (i = 0; !pbitmap_get_object(pb, i, &info); i++) {
+		object = json_object_new_object();
+		json_object_object_add(object, "name",
+				       json_object_new_string(info.name));
+		add_number(object, "counter", info.counter);
+		json_object_array_add(objects, object);
+	}
+	return objects;
+}
+
 static void json_file(const struct pbitmap *pb,
 		      const struct pbitmap_info *info, const char *file)
 {
@@ -128,6 +144,7 @@ static void json_file(const struct pbitmap *pb,
 	add_number(object, "pages", info->pages);
 	add_number(object, "predicted", info->predicted);
 	json_object_object_add(object, "segments", segments);
+	json_object_object_add(object, "objects", json_objects(pb));
 	json_object_array_add(json_files, object);
 }
 
@@ -170,6 +187,22 @@ static void text_map(const struct pbitmap *pb, unsigned int segment,
 		       each);
 }
 
+/* The path with what a terminal might take for a command as '?'. */
+static void text_objects(const struct pbitmap *pb)
+{
+	struct pbitmap_object_info info = { .sz = sizeof(info) };
+	const char *c;
+	unsigned int i;
+
+	for (i = 0; !pbitmap_get_object(pb, i, &info); i++) {
+		printf("    %u ", info.counter);
+		for (c = info.name; *c; c++)
+			putchar((unsigned char)*c < ' ' || *c == 0x7f ?
+				'?' : *c);
+		putchar('\n');
+	}
+}
+
 static void text_file(const struct pbitmap *pb,
 		      const struct pbitmap_info *info, const char *file)
 {
@@ -192,6 +225,9 @@ static void text_file(const struct pbitmap *pb,
 		       segment.predicted);
 		text_map(pb, i, segment.pages);
 	}
+	if (info->nr_objects)
+		printf("  objects %" PRIu32 "\n", info->nr_objects);
+	text_objects(pb);
 }
 
 int show_file(struct tool *tool, const char *file)

@@ -50,7 +50,8 @@ static void put_crcs(struct pbitmap_header *h)
 	uint32_t end = h->header_size +
 		       h->nr_segments * sizeof(struct pbitmap_segment);
 
-	h->planes_crc = crc32(0, start + end, h->size - end);
+	h->planes_crc = crc32(0, start + end, h->objects_offset - end);
+	h->objects_crc = crc32(0, start + h->objects_offset, h->objects_size);
 	h->header_crc = 0;
 	h->header_crc = crc32(0, start, end);
 }
@@ -82,7 +83,7 @@ static void test_format(struct bytes file)
 	CHECK(sizeof(*h) == 64 && sizeof(*s) == 32);
 	CHECK(!memcmp(h->magic, "PBM1", 4) && h->version == 1);
 	CHECK(h->header_size == 64 && h->page_shift == 12);
-	CHECK(!h->flags && !h->launches && !h->updated && !h->reserved);
+	CHECK(!h->flags && !h->launches && !h->updated && !h->flags);
 	for (i = 0; i < ehdr->e_phnum; i++) {
 		if (ph[i].p_type == PT_LOAD)
 			layout = crc32(layout, (void *)&ph[i], sizeof(*ph));
@@ -96,15 +97,15 @@ static void test_format(struct bytes file)
 		CHECK(!s[i].reserved);
 		end += 2 * PBITMAP_PLANE_SIZE(s[i].pages);
 	}
-	CHECK(h->size == end);
-	for (; byte < (unsigned char *)h + end; byte++)
+	CHECK(h->objects_offset == end && h->objects_size >= 8192);
+	CHECK(h->size == end + h->objects_size);
+	for (; byte < (unsigned char *)h + h->size; byte++)
 		CHECK(!*byte);
-	CHECK(h->undo_offset >= end && h->undo_offset % 8 == 0);
-	CHECK(h->undo_size && h->room_offset % 8 == 0);
-	CHECK(h->room_offset >= h->undo_offset + h->undo_size);
-	CHECK((h->room_offset + h->room_size) % 4096 == 0);
+	CHECK(h->undo_offset >= h->size && h->undo_offset % 8 == 0);
+	CHECK(h->undo_size && (h->undo_offset + h->undo_size) % 4096 == 0);
 	put_crcs(h);
 	CHECK(h->planes_crc == crcs.planes_crc);
+	CHECK(h->objects_crc == crcs.objects_crc);
 	CHECK(h->header_crc == crcs.header_crc);
 }
 
@@ -208,21 +209,94 @@ static void test_hostile(struct bytes file)
 	HOSTILE(s[0].offset = s[1].offset);
 	HOSTILE(s[0].offset = h->size);
 	HOSTILE(s[0].offset = -8U);
+	HOSTILE(s[0].offset = h->objects_offset);
+	HOSTILE(h->objects_offset = 8);
+	HOSTILE(h->objects_offset = h->size + 8);
+	HOSTILE(h->objects_offset = -8U);
+	HOSTILE(h->objects_size = -1U);
+	HOSTILE(h->objects_size -= 8);
+	HOSTILE(h->objects_crc++);
 	CHECK(state_of(file) == PBITMAP_OK);
 }
 
-/* Unknown flags are ignored, and so is where undo record and room lie. */
+/* Unknown flags are ignored, and so is where the undo record lies. */
 static void test_lenient(struct bytes file)
 {
 	struct pbitmap_header *h = section_of(file), good = *h;
 
 	h->flags = 0xffffffff;
-	h->room_offset = h->room_size = -1U;
 	h->undo_offset = h->undo_size = -1U;
 	put_crcs(h);
 	CHECK(state_of(file) == PBITMAP_OK);
 	CHECK(pbitmap_remove("f", &options) == PBITMAP_INEXACT);
 	*h = good;
+}
+
+/* Entries of @list, NUL included, as the objects of the file. */
+static enum pbitmap_state with_objects(struct bytes file, const char *list,
+				       size_t size)
+{
+	struct pbitmap_header *h = section_of(file);
+	unsigned char *objects = (unsigned char *)h + h->objects_offset;
+	enum pbitmap_state state;
+
+	CHECK(size <= h->objects_size);
+	memcpy(objects, list, size);
+	put_crcs(h);
+	state = state_of(file);
+	memset(objects, 0, size);
+	put_crcs(h);
+	return state;
+}
+
+#define WITH_OBJECTS(file, list) with_objects(file, list, sizeof(list))
+
+/* Names share their beginnings; whatever is odd makes the bitmap stale. */
+static void test_objects(struct bytes file)
+{
+	static const char good[] = "\3\0\5/libc\0\4\2/a\2\1\1b";
+	struct pbitmap_object_info info = { .sz = sizeof(info) };
+	struct pbitmap_header *h = section_of(file);
+	unsigned char *room = (unsigned char *)h + h->objects_offset;
+	struct pbitmap *pb;
+	int i;
+
+	CHECK(WITH_OBJECTS(file, good) == PBITMAP_OK);
+	CHECK(!pbitmap_open("f", &options, &pb));
+	CHECK(!pbitmap_get_object(pb, 0, &info));
+	CHECK(info.counter == 3 && !strcmp(info.name, "/libc"));
+	CHECK(!pbitmap_get_object(pb, 1, &info));
+	CHECK(info.counter == 0 && !strcmp(info.name, "/lib/a"));
+	CHECK(!pbitmap_get_object(pb, 2, &info));
+	CHECK(info.counter == 2 && !strcmp(info.name, "/b"));
+	CHECK(pbitmap_get_object(pb, 3, &info) == -EINVAL);
+	pbitmap_close(pb);
+
+	CHECK(WITH_OBJECTS(file, "\4\0\2/a") == PBITMAP_STALE);
+	CHECK(WITH_OBJECTS(file, "\3\1\2/a") == PBITMAP_STALE);
+	CHECK(WITH_OBJECTS(file, "\3\0\2/a\3\3\1x") == PBITMAP_STALE);
+	CHECK(WITH_OBJECTS(file, "\3\0\2aa") == PBITMAP_STALE);
+	CHECK(WITH_OBJECTS(file, "\3\0\2/") == PBITMAP_STALE);
+	CHECK(WITH_OBJECTS(file, "\3\0\4/a//") == PBITMAP_STALE);
+	CHECK(WITH_OBJECTS(file, "\3\0\3//a") == PBITMAP_STALE);
+	CHECK(WITH_OBJECTS(file, "\3\0\3/a/") == PBITMAP_STALE);
+	CHECK(WITH_OBJECTS(file, "\3\0\4/./a") == PBITMAP_STALE);
+	CHECK(WITH_OBJECTS(file, "\3\0\5/a/..") == PBITMAP_STALE);
+	CHECK(WITH_OBJECTS(file, "\3\0\7/...a/b") == PBITMAP_OK);
+
+	/* More than are allowed, then a last one that has no room. */
+	for (i = 0; i <= PBITMAP_MAX_OBJECTS; i++)
+		memcpy(room + 5 * i, "\3\0\2/a", 5);
+	put_crcs(h);
+	CHECK(state_of(file) == PBITMAP_STALE);
+	memset(room, 0, 5 * i);
+	memcpy(room, "\3\0\2/a\3\2\377", 8);
+	memset(room + 8, 'a', 255);
+	CHECK(h->objects_size >= 8192);
+	h->objects_size = 8 + 254;
+	h->size = h->objects_offset + h->objects_size;
+	put_crcs(h);
+	CHECK(state_of(file) == PBITMAP_STALE);
 }
 
 /* A new structure version has more fields than an old program knows of. */
@@ -246,18 +320,22 @@ static void test_sizes(void)
 
 int main(void)
 {
-	struct bytes original = set_up(), file;
+	struct bytes original = set_up(), file, added;
 	struct pbitmap *pb;
 
 	CHECK(pbitmap_remove("f", &options) == PBITMAP_UNCHANGED);
 	CHECK(pbitmap_add("f", &options) == PBITMAP_WRITTEN);
 	CHECK(pbitmap_add("f", &options) == PBITMAP_UNCHANGED);
 	file = slurp("f");
+	added = slurp("f");
 	test_format(file);
 	test_empty(file);
 	test_sizes();
 	test_hostile(file);
 	test_lenient(file);
+	test_objects(file);
+	free(file.data);
+	file = added;
 	spill("f", file);
 	test_learned(file);
 	CHECK(pbitmap_remove("f", &options) == PBITMAP_WRITTEN);

@@ -8,7 +8,8 @@
  *		xor:OFFSET:VALUE	a byte of the section
  *		fill:OFFSET:LENGTH:SEED	with noise
  *		u16|u32|u64:OFFSET:VALUE
- *		header-crc, planes-crc	make that checksum right again
+ *		header-crc, planes-crc, objects-crc
+ *					make that checksum right again
  *		elf:OFFSET:VALUE	exclusive or on a byte of the file
  *		section:FIELD:VALUE	the sh_offset or sh_size of its header
  */
@@ -95,9 +96,16 @@ static void fix_header(struct pbitmap_header *h)
 static void fix_planes(struct pbitmap_header *h)
 {
 	size_t start = table_end(h);
+	size_t end = h->objects_offset ? h->objects_offset : h->size;
 
-	h->planes_crc = crc(0, at(section->sh_offset + start, h->size - start),
-			    h->size - start);
+	h->planes_crc = crc(0, at(section->sh_offset + start, end - start),
+			    end - start);
+}
+
+static void fix_objects(struct pbitmap_header *h)
+{
+	h->objects_crc = crc(0, at(section->sh_offset + h->objects_offset,
+				   h->objects_size), h->objects_size);
 }
 
 static void fill(uint64_t offset, size_t n, unsigned int seed)
@@ -120,6 +128,8 @@ static void change(const char *action)
 		fix_header(h);
 	else if (!strcmp(action, "planes-crc"))
 		fix_planes(h);
+	else if (!strcmp(action, "objects-crc"))
+		fix_objects(h);
 	else if (sscanf(action, "fill:%lli:%lli:%u", &a, &b, &c) == 3)
 		fill(a, b, c);
 	else if (sscanf(action, "xor:%lli:%lli", &a, &b) == 2)
