@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Completion of pbitmap's commands, options and files for bash.
+# Completion of pbitmap's commands, options and files for bash. Both are what
+# the command's own --help says.
 
 _pbitmap()
 {
-	local word=${COMP_WORDS[COMP_CWORD]} common='--help --quiet --verbose'
-	local -A options=(
-		[add]="--force --dry-run --page-size= --preserve $common"
-		[remove]="--force --dry-run --preserve $common"
-		[show]="--json $common"
-	)
-	local candidates
+	local word=${COMP_WORDS[COMP_CWORD]} candidates
 
 	if ((COMP_CWORD == 1)); then
-		candidates="${!options[*]} --help --version"
+		candidates=$(pbitmap --help | sed -n \
+			'/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p')
+		candidates+=' --help --version'
 	elif [[ $word == -* ]]; then
-		candidates=${options[${COMP_WORDS[1]}]-}
+		candidates=$(pbitmap "${COMP_WORDS[1]}" --help 2>/dev/null |
+			sed -n 's/^  ...  *\(--[a-z-]*=*\).*/\1/p')
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$candidates" -- "$word")
 }

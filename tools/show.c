@@ -32,14 +32,14 @@ static unsigned int terminal_columns(void)
 	return value < 20 ? 20 : value > 1000 ? 1000 : value;
 }
 
-void show_begin(struct tool *tool)
+static void show_begin(struct tool *tool)
 {
 	columns = terminal_columns();
 	if (tool->json)
 		json_files = json_object_new_array();
 }
 
-int show_end(struct tool *tool)
+static int show_end(struct tool *tool)
 {
 	json_object *root;
 
@@ -230,7 +230,7 @@ static void text_file(const struct pbitmap *pb,
 	text_objects(pb);
 }
 
-int show_file(struct tool *tool, const char *file)
+static int show_file(struct tool *tool, const char *file)
 {
 	struct pbitmap_info info = { .sz = sizeof(info) };
 	struct pbitmap *pb;
@@ -254,3 +254,19 @@ int show_file(struct tool *tool, const char *file)
 	pbitmap_close(pb);
 	return info.state == PBITMAP_OK ? EXIT_DONE : EXIT_NO_BITMAP;
 }
+
+static const struct tool_option show_options[] = {
+	OPTION_JSON,
+	OPTION_RECURSIVE,
+	{ }
+};
+
+const struct command show_command = {
+	.name = "show",
+	.operands = "FILE...",
+	.help = "print what the bitmap of each FILE predicts",
+	.options = show_options,
+	.begin = show_begin,
+	.work = show_file,
+	.end = show_end,
+};

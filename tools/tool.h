@@ -4,6 +4,8 @@
 #define PBITMAP_TOOL_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <pbitmap.h>
 
 /* Exit codes; of several, the first of 1, 4, 3, 0 that a file asks for. */
@@ -15,20 +17,99 @@ enum {
 	EXIT_REFUSED = 4,
 };
 
+#define MAX_JOBS	64
+
+/*
+ * What a command is told.  Where files are worked on by several threads each
+ * has a copy, with the file it works on.
+ */
 struct tool {
 	struct pbitmap_options options;
-	const char *file;		/* being worked on */
 	bool json;
 	int verbosity;			/* -1: errors only, 1: each file */
+	const char *output;		/* --output, or NULL */
+
+	/* pbitmap.c, files.c */
+	bool recursive;
+	unsigned int jobs;
+	const char *file;		/* being worked on */
+	const char *result;		/* what was done to it, in a word */
+	char message[256];		/* the last error that it had */
 	unsigned int count[5];		/* of files, by exit code */
 };
 
-void say(const struct tool *tool, enum pbitmap_level level, const char *text);
-int exit_code(int error);
+/* A row of --help; the array of a command ends with an empty one. */
+struct tool_option {
+	int letter;			/* above 255: it has none */
+	const char *name;
+	const char *argument;		/* what it is called, NULL: none */
+	const char *help;
+};
 
-/* show.c: like the other commands they take one file and return a code. */
-void show_begin(struct tool *tool);
-int show_file(struct tool *tool, const char *file);
-int show_end(struct tool *tool);
+/* Of options that have none. */
+enum {
+	LETTER_JSON = 256,
+	LETTER_OTHER,			/* from here on as a command likes */
+};
+
+/* Options that mean the same wherever they are; pbitmap.c knows them. */
+#define OPTION_DRY_RUN	{ 'n', "dry-run", NULL, "check, but write nothing" }
+#define OPTION_FORCE	{ 'f', "force", NULL, "skip the checks for signatures, "\
+			  "privileges,\nhard links and appended data" }
+#define OPTION_JOBS	{ 'j', "jobs", "N", "work on N files at a time" }
+#define OPTION_JSON	{ LETTER_JSON, "json", NULL, "print JSON" }
+#define OPTION_OUTPUT	{ 'o', "output", "FILE", "write FILE instead" }
+#define OPTION_PRESERVE	{ 'p', "preserve", NULL, \
+			  "keep the time of the last modification" }
+#define OPTION_RECURSIVE { 'r', "recursive", NULL, \
+			  "FILE may be a directory: all executables\n" \
+			  "and shared objects below it" }
+
+/**
+ * struct command - a verb
+ * @name: its name
+ * @operands: what is behind its options, for --help
+ * @help: what it does, one line
+ * @options: beyond -h -q -v and -V, which every command has
+ * @option: called for each of those that pbitmap.c does not know; returns
+ *	whether the value is good
+ * @begin: called before the first file, may be NULL
+ * @work: called for each file, returns an exit code
+ * @end: called after the last file, may be NULL
+ * @parallel: @work may run in several threads
+ * @results: @work sets tool->result, which --json prints
+ * @run: instead of @begin, @work and @end, where arguments are not a list of
+ *	files
+ * @no_arguments: there need not be any argument
+ */
+struct command {
+	const char *name;
+	const char *operands;
+	const char *help;
+	const struct tool_option *options;
+	bool (*option)(struct tool *tool, int letter, const char *value);
+	void (*begin)(struct tool *tool);
+	int (*work)(struct tool *tool, const char *file);
+	int (*end)(struct tool *tool);
+	bool parallel;
+	bool results;
+	int (*run)(struct tool *tool, char **arguments);
+	bool no_arguments;
+};
+
+extern const struct command add_command, remove_command, show_command;
+
+/* pbitmap.c */
+int usage(const char *text, const char *what);
+void say(struct tool *tool, enum pbitmap_level level, const char *text);
+int exit_code(int error);
+bool parse_number(const char *text, unsigned long min, unsigned long max,
+		  unsigned long *value);
+
+/* files.c */
+int worse(int a, int b);
+int work_on_files(const struct command *command, struct tool *tool,
+		  char **arguments);
+void progress_clear(void);
 
 #endif /* PBITMAP_TOOL_H */
