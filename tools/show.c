@@ -10,13 +10,22 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "names.h"
 #include "tool.h"
 
 #define MAP_ROWS	4	/* at most, of each segment */
 #define MAP_INDENT	4
 
+enum {
+	LETTER_PAGES = LETTER_OTHER,
+	LETTER_PLOT,
+};
+
+static bool list_pages;
+static const char *picture;		/* --plot, or NULL */
 static json_object *json_files;
 static unsigned int columns;
+static bool plotting;
 
 /* Characters in a line of the terminal. */
 static unsigned int terminal_columns(void)
@@ -35,6 +44,8 @@ static unsigned int terminal_columns(void)
 static void show_begin(struct tool *tool)
 {
 	columns = terminal_columns();
+	if (picture)
+		plotting = plot_begin();
 	if (tool->json)
 		json_files = json_object_new_array();
 }
@@ -42,16 +53,19 @@ static void show_begin(struct tool *tool)
 static int show_end(struct tool *tool)
 {
 	json_object *root;
+	int code = EXIT_DONE;
 
+	if (picture)
+		code = plotting ? plot_end(tool, picture) : EXIT_FAILED;
 	if (!tool->json)
-		return EXIT_DONE;
+		return code;
 	root = json_object_new_object();
 	json_object_object_add(root, "version", json_object_new_int(1));
 	json_object_object_add(root, "files", json_files);
 	puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY |
 					    JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(root);
-	return EXIT_DONE;
+	return code;
 }
 
 static bool is_predicted(const struct pbitmap *pb, unsigned int segment,
@@ -87,7 +101,8 @@ static void add_number(json_object *object, const char *key, uint64_t value)
 }
 
 static json_object *json_segment(const struct pbitmap *pb,
-				 unsigned int segment)
+				 unsigned int segment, uint32_t page_size,
+				 const struct names *names)
 {
 	struct pbitmap_segment_info info = { .sz = sizeof(info) };
 	json_object *object = json_object_new_object();
@@ -99,6 +114,10 @@ static json_object *json_segment(const struct pbitmap *pb,
 	add_number(object, "predicted", info.predicted);
 	json_object_object_add(object, "predicted_ranges",
 			       json_ranges(pb, segment, info.pages));
+	if (names)
+		json_object_object_add(object, "predicted_pages",
+				       pages_json(pb, segment, &info,
+						  page_size, names));
 	return object;
 }
 
@@ -118,8 +137,10 @@ static json_object *json_objects(const struct pbitmap *pb)
 	return objects;
 }
 
+/* With @names the pages are listed. */
 static void json_file(const struct pbitmap *pb,
-		      const struct pbitmap_info *info, const char *file)
+		      const struct pbitmap_info *info, const char *file,
+		      const struct names *names)
 {
 	static const char *const states[] = {
 		[PBITMAP_NONE] = "none",
@@ -131,7 +152,9 @@ static void json_file(const struct pbitmap *pb,
 	unsigned int i;
 
 	for (i = 0; i < info->nr_segments; i++)
-		json_object_array_add(segments, json_segment(pb, i));
+		json_object_array_add(segments, json_segment(pb, i,
+							     info->page_size,
+							     names));
 	json_object_object_add(object, "file", json_object_new_string(file));
 	json_object_object_add(object, "state",
 			       json_object_new_string(states[info->state]));
@@ -203,8 +226,10 @@ static void text_objects(const struct pbitmap *pb)
 	}
 }
 
+/* With @names the pages are listed instead of the map. */
 static void text_file(const struct pbitmap *pb,
-		      const struct pbitmap_info *info, const char *file)
+		      const struct pbitmap_info *info, const char *file,
+		      const struct names *names)
 {
 	struct pbitmap_segment_info segment = { .sz = sizeof(segment) };
 	char date[64] = "never";
@@ -223,11 +248,38 @@ static void text_file(const struct pbitmap *pb,
 		printf("  segment at 0x%" PRIx64 ": %" PRIu64 " pages, %"
 		       PRIu64 " predicted\n", segment.vaddr, segment.pages,
 		       segment.predicted);
-		text_map(pb, i, segment.pages);
+		if (names)
+			pages_text(pb, i, &segment, info->page_size, names);
+		else
+			text_map(pb, i, segment.pages);
 	}
 	if (info->nr_objects)
 		printf("  objects %" PRIu32 "\n", info->nr_objects);
 	text_objects(pb);
+}
+
+/* Whatever was asked for of a file whose bitmap was read. */
+static int show_bitmap(struct tool *tool, const struct pbitmap *pb,
+		       const struct pbitmap_info *info, const char *file)
+{
+	bool valid = info->state == PBITMAP_OK;
+	bool named = valid && (list_pages || plotting);
+	struct names names, *listed;
+
+	if (named && names_open(file, &names)) {
+		say(tool, PBITMAP_LOG_ERROR, strerror(ENOMEM));
+		return EXIT_FAILED;
+	}
+	listed = named && list_pages ? &names : NULL;
+	if (tool->json)
+		json_file(pb, info, file, listed);
+	else if (valid && (list_pages || !picture))
+		text_file(pb, info, file, listed);
+	if (valid && plotting)
+		plot_object(pb, info, &names, file);
+	if (named)
+		names_close(&names);
+	return valid ? EXIT_DONE : EXIT_NO_BITMAP;
 }
 
 static int show_file(struct tool *tool, const char *file)
@@ -241,10 +293,7 @@ static int show_file(struct tool *tool, const char *file)
 	if (ret)
 		return exit_code(ret);
 	pbitmap_get_info(pb, &info);
-	if (tool->json)
-		json_file(pb, &info, file);
-	else if (info.state == PBITMAP_OK)
-		text_file(pb, &info, file);
+	ret = show_bitmap(tool, pb, &info, file);
 
 	snprintf(text, sizeof(text), "stale bitmap: %s", info.reason);
 	if (info.state == PBITMAP_STALE)
@@ -252,11 +301,26 @@ static int show_file(struct tool *tool, const char *file)
 	else if (info.state == PBITMAP_NONE)
 		say(tool, PBITMAP_LOG_WARNING, "no bitmap");
 	pbitmap_close(pb);
-	return info.state == PBITMAP_OK ? EXIT_DONE : EXIT_NO_BITMAP;
+	return ret;
+}
+
+static bool show_option(struct tool *tool, int letter, const char *value)
+{
+	(void)tool;
+	if (letter == LETTER_PAGES) {
+		list_pages = true;
+		return true;
+	}
+	picture = value;
+	return is_picture(value);
 }
 
 static const struct tool_option show_options[] = {
 	OPTION_JSON,
+	{ LETTER_PAGES, "pages", NULL,
+	  "list the predicted pages, and what lies there" },
+	{ LETTER_PLOT, "plot", "PICTURE",
+	  "draw a heat map, as NAME.svg or NAME.png" },
 	OPTION_RECURSIVE,
 	{ }
 };
@@ -266,6 +330,7 @@ const struct command show_command = {
 	.operands = "FILE...",
 	.help = "print what the bitmap of each FILE predicts",
 	.options = show_options,
+	.option = show_option,
 	.begin = show_begin,
 	.work = show_file,
 	.end = show_end,

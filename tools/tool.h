@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <pbitmap.h>
 
 /* Exit codes; of several, the first of 1, 4, 3, 0 that a file asks for. */
@@ -16,6 +17,9 @@ enum {
 	EXIT_NO_BITMAP = 3,
 	EXIT_REFUSED = 4,
 };
+
+struct json_object;
+struct names;
 
 #define MAX_JOBS	64
 
@@ -111,5 +115,25 @@ int worse(int a, int b);
 int work_on_files(const struct command *command, struct tool *tool,
 		  char **arguments);
 void progress_clear(void);
+
+/* pages.c: what show --pages says of a segment. */
+void pages_text(const struct pbitmap *pb, unsigned int segment,
+		const struct pbitmap_segment_info *info, uint32_t page_size,
+		const struct names *names);
+struct json_object *pages_json(const struct pbitmap *pb, unsigned int segment,
+			       const struct pbitmap_segment_info *info,
+			       uint32_t page_size, const struct names *names);
+
+/* plot.c: a picture of one object after the other. */
+bool is_picture(const char *file);
+bool plot_begin(void);
+void plot_object(const struct pbitmap *pb, const struct pbitmap_info *info,
+		 const struct names *names, const char *file);
+int plot_end(struct tool *tool, const char *file);
+
+/* spawn.c: another program. */
+pid_t start_program(char **arguments, char **environment, int input,
+		    int output);
+int end_of_program(pid_t pid);
 
 #endif /* PBITMAP_TOOL_H */
