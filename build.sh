@@ -98,7 +98,7 @@ packages=(
 	gperf kmod libc6-dev libdw-dev libelf-dev libjson-c-dev librsvg2-bin
 	libssl-dev make mandoc meson mmdebstrap ninja-build patch patchelf
 	perl pkg-config procps python3 python3-git python3-ply qemu-system-x86
-	rsync shellcheck texinfo util-linux xz-utils zlib1g-dev
+	rsync shellcheck texinfo util-linux valgrind xz-utils zlib1g-dev
 )
 
 missing_packages() {

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,12 +55,24 @@ static inline bool equal(struct bytes a, struct bytes b)
 	return a.size == b.size && !memcmp(a.data, b.data, a.size);
 }
 
+static inline bool holds(const char *path, struct bytes want)
+{
+	struct bytes got = slurp(path);
+	bool same = equal(got, want);
+
+	free(got.data);
+	return same;
+}
+
 /* A new current directory, and in it a copy of this very program. */
 static inline struct bytes set_up(void)
 {
-	static char directory[] = "/tmp/pbitmap-test-XXXXXX";
+	const char *parent = getenv("TMPDIR");
 	struct bytes self = slurp("/proc/self/exe");
+	char directory[PATH_MAX];
 
+	snprintf(directory, sizeof(directory), "%s/pbitmap-test-XXXXXX",
+		 parent ? parent : "/tmp");
 	CHECK(mkdtemp(directory) && !chdir(directory));
 	spill("f", self);
 	return self;
@@ -67,7 +80,7 @@ static inline struct bytes set_up(void)
 
 static inline void tear_down(void)
 {
-	char directory[64];
+	char directory[PATH_MAX];
 
 	CHECK(getcwd(directory, sizeof(directory)));
 	CHECK(!unlink("f") && !rmdir(directory));
