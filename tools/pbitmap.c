@@ -11,6 +11,7 @@
 static const struct command *const commands[] = {
 	&add_command,
 	&remove_command,
+	&report_command,
 	&show_command,
 };
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Run another program, found as a shell finds it. */
-#include <errno.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -36,11 +35,16 @@ pid_t start_program(char **arguments, char **environment, int input,
 /* Its exit status, or 128 and the signal that ended it, as in a shell. */
 int end_of_program(pid_t pid)
 {
+	struct sigaction ignore = { .sa_handler = SIG_IGN }, interrupt, quit;
 	int status;
 
+	/* What the terminal sends is for the program. */
+	sigaction(SIGINT, &ignore, &interrupt);
+	sigaction(SIGQUIT, &ignore, &quit);
 	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return -errno;
+		;
+	sigaction(SIGINT, &interrupt, NULL);
+	sigaction(SIGQUIT, &quit, NULL);
 	return WIFEXITED(status) ? WEXITSTATUS(status) :
 	       128 + WTERMSIG(status);
 }
