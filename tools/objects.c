@@ -15,6 +15,7 @@
 
 #include "objects.h"
 #include "tool.h"
+#include "util.h"
 
 #define MAX_SCRIPTS	4		/* interpreted by each other */
 
@@ -198,23 +199,6 @@ static int add_linked(struct tool *tool, struct objects *objects)
 		return fail(tool, objects->interpreter,
 			    "cannot list what the program is linked to");
 	return EXIT_DONE;
-}
-
-/* All of a file, as a string; to be freed. */
-static char *read_text(const char *file)
-{
-	FILE *stream = fopen(file, "r");
-	char *text = NULL;
-	size_t size = 0;
-
-	if (!stream)
-		return NULL;
-	if (getdelim(&text, &size, '\0', stream) < 0) {
-		free(text);
-		text = NULL;
-	}
-	fclose(stream);
-	return text;
 }
 
 static char *last(char *text, const char *what)

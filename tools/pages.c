@@ -8,6 +8,7 @@
 
 #include "names.h"
 #include "tool.h"
+#include "util.h"
 
 #define TEXT_SYMBOLS	2		/* named in the text, of each page */
 
@@ -114,8 +115,7 @@ static json_object *json_symbols(const struct names *names,
 	for (; at; at = next_symbol(names, at, page->end)) {
 		symbol = json_object_new_object();
 		json_object_object_add(symbol, "name", json_name(at->name));
-		json_object_object_add(symbol, "vaddr",
-				       json_object_new_uint64(at->start));
+		add_number(symbol, "vaddr", at->start);
 		json_object_array_add(list, symbol);
 	}
 	return list;
@@ -130,14 +130,10 @@ json_object *pages_json(const struct pbitmap *pb, unsigned int segment,
 
 	for (; next_page(pb, segment, info, page_size, &page); page.number++) {
 		object = json_object_new_object();
-		json_object_object_add(object, "page",
-				       json_object_new_uint64(page.number));
-		json_object_object_add(object, "offset",
-				       json_object_new_uint64(page.offset));
-		json_object_object_add(object, "vaddr",
-				       json_object_new_uint64(page.start));
-		json_object_object_add(object, "counter",
-				       json_object_new_int(page.counter));
+		add_number(object, "page", page.number);
+		add_number(object, "offset", page.offset);
+		add_number(object, "vaddr", page.start);
+		add_number(object, "counter", page.counter);
 		json_object_object_add(object, "sections",
 				       json_sections(names, &page));
 		json_object_object_add(object, "symbols",

@@ -10,6 +10,7 @@
 
 static const struct command *const commands[] = {
 	&add_command,
+	&eval_command,
 	&remove_command,
 	&report_command,
 	&show_command,

@@ -9,6 +9,7 @@
 
 #include "objects.h"
 #include "tool.h"
+#include "util.h"
 
 enum {
 	LETTER_NO_RUN = LETTER_OTHER,
@@ -83,16 +84,6 @@ static double share(uint64_t predicted, uint64_t pages)
 	return pages ? (double)predicted / pages : 0;
 }
 
-static json_object *json_share(uint64_t predicted, uint64_t pages)
-{
-	json_object *number;
-
-	number = json_object_new_double(share(predicted, pages));
-	json_object_set_serializer(number, json_object_double_to_json_string,
-				   "%.4f", NULL);
-	return number;
-}
-
 static void text_numbers(uint64_t size, uint64_t pages, uint64_t predicted,
 			 uint64_t predicted_bytes)
 {
@@ -127,11 +118,6 @@ static void text_totals(const struct totals *totals)
 	       " mapped\n", totals->unlisted, totals->unmapped);
 }
 
-static void add_number(json_object *object, const char *key, uint64_t value)
-{
-	json_object_object_add(object, key, json_object_new_uint64(value));
-}
-
 static void add_bool(json_object *object, const char *key, bool value)
 {
 	json_object_object_add(object, key, json_object_new_boolean(value));
@@ -153,9 +139,8 @@ static json_object *json_line(const struct line *line)
 	add_number(object, "pages", line->info.pages);
 	add_number(object, "predicted", line->info.predicted);
 	add_number(object, "predicted_bytes", line->predicted_bytes);
-	json_object_object_add(object, "share",
-			       json_share(line->info.predicted,
-					  line->info.pages));
+	add_part(object, "share",
+		 share(line->info.predicted, line->info.pages));
 	return object;
 }
 
@@ -175,13 +160,12 @@ static json_object *json_totals(const struct totals *totals)
 	add_number(object, "pages", totals->pages);
 	add_number(object, "predicted", totals->predicted);
 	add_number(object, "predicted_bytes", totals->predicted_bytes);
-	json_object_object_add(object, "share",
-			       json_share(totals->predicted, totals->pages));
+	add_part(object, "share", share(totals->predicted, totals->pages));
 	return object;
 }
 
-static void print_json(const struct objects *objects, json_object *list,
-		       const struct totals *totals)
+static void json_report(const struct objects *objects, json_object *list,
+			const struct totals *totals)
 {
 	json_object *root = json_object_new_object();
 
@@ -193,9 +177,7 @@ static void print_json(const struct objects *objects, json_object *list,
 				       json_object_new_int(objects->status));
 	json_object_object_add(root, "objects", list);
 	json_object_object_add(root, "totals", json_totals(totals));
-	puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(root);
+	print_document(root);
 }
 
 static bool is_same(const char *path, const char *other)
@@ -235,7 +217,7 @@ static int print_report(struct tool *tool, const struct objects *objects)
 			text_line(&line);
 	}
 	if (tool->json)
-		print_json(objects, list, &totals);
+		json_report(objects, list, &totals);
 	else
 		text_totals(&totals);
 	return code;

@@ -12,6 +12,7 @@
 
 #include "names.h"
 #include "tool.h"
+#include "util.h"
 
 #define MAP_ROWS	4	/* at most, of each segment */
 #define MAP_INDENT	4
@@ -62,9 +63,7 @@ static int show_end(struct tool *tool)
 	root = json_object_new_object();
 	json_object_object_add(root, "version", json_object_new_int(1));
 	json_object_object_add(root, "files", json_files);
-	puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(root);
+	print_document(root);
 	return code;
 }
 
@@ -93,11 +92,6 @@ static json_object *json_ranges(const struct pbitmap *pb, unsigned int segment,
 		json_object_array_add(ranges, range);
 	}
 	return ranges;
-}
-
-static void add_number(json_object *object, const char *key, uint64_t value)
-{
-	json_object_object_add(object, key, json_object_new_uint64(value));
 }
 
 static json_object *json_segment(const struct pbitmap *pb,

@@ -101,8 +101,8 @@ struct command {
 	bool no_arguments;
 };
 
-extern const struct command add_command, remove_command, report_command,
-	show_command;
+extern const struct command add_command, eval_command, remove_command,
+	report_command, show_command;
 
 /* pbitmap.c */
 int usage(const char *text, const char *what);

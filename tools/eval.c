@@ -1,0 +1,428 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * pbitmap eval: what predictors would have made of recorded launches.  A trace
+ * is a sequence of documents as show --json prints them, each after one launch
+ * of the first file in it on bitmaps that had learned nothing: then what is
+ * predicted is what was touched.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool.h"
+#include "util.h"
+
+#define MAX_PAGES	(1U << 23)	/* of an object; bitmaps end before */
+
+/* What all predictors remember of a page. */
+struct past {
+	uint32_t recent;		/* bit n: touched n launches ago */
+	uint8_t ever;
+	uint8_t slow;			/* counters, see below */
+	uint8_t quick;
+};
+
+/* An object, or an object as one program uses it. */
+struct learner {
+	char *program;			/* NULL: for all */
+	char *file;
+	size_t pages;
+	bool taught;			/* at least once */
+	struct past *past;
+	struct learner *next;
+};
+
+struct sums {
+	uint64_t predicted;
+	uint64_t touched;
+	uint64_t hits;			/* both */
+};
+
+static bool in_last(const struct past *past, unsigned int n)
+{
+	return past->recent & ((1U << n) - 1);
+}
+
+static bool in_any(const struct past *past, unsigned int n)
+{
+	(void)n;
+	return past->ever;
+}
+
+static bool by_slow(const struct past *past, unsigned int n)
+{
+	(void)n;
+	return past->slow >= 2;
+}
+
+static bool by_quick(const struct past *past, unsigned int n)
+{
+	(void)n;
+	return past->quick >= 2;
+}
+
+static const struct policy {
+	const char *name;
+	bool (*predicts)(const struct past *past, unsigned int n);
+	unsigned int n;
+	bool per_program;
+} policies[] = {
+	{ "last", in_last, 1, false },
+	{ "or", in_any, 0, false },
+	{ "or-2", in_last, 2, false },
+	{ "or-3", in_last, 3, false },
+	{ "or-5", in_last, 5, false },
+	{ "2-bit", by_slow, 0, false },
+	{ "2-bit-quick", by_quick, 0, false },
+	{ "last, per program", in_last, 1, true },
+	{ "or-2, per program", in_last, 2, true },
+	{ "2-bit, per program", by_slow, 0, true },
+};
+
+#define NR_POLICIES	(sizeof(policies) / sizeof(*policies))
+
+static struct sums sums[NR_POLICIES];
+static struct learner *learners;
+static uint64_t nr_launches, nr_objects;
+
+/*
+ * The kernel's counter, which needs two launches in a row to change its mind,
+ * and one that predicts a page as soon as it is touched.  The first launch
+ * decides alone.
+ */
+static void teach(struct past *past, bool touched, bool first)
+{
+	past->recent = past->recent << 1 | touched;
+	past->ever |= touched;
+	if (first) {
+		past->slow = touched ? 3 : 0;
+		past->quick = past->slow;
+	} else if (touched) {
+		past->slow += past->slow < 3;
+		past->quick = past->quick < 2 ? 2 : 3;
+	} else {
+		past->slow -= past->slow > 0;
+		past->quick -= past->quick > 0;
+	}
+}
+
+static bool is_same(const char *a, const char *b)
+{
+	return a == b || (a && b && !strcmp(a, b));
+}
+
+/* The one for @file in @program, which starts afresh when the file changed. */
+static struct learner *find_learner(const char *program, const char *file,
+				    size_t pages)
+{
+	struct learner *l = learners;
+
+	while (l && (!is_same(l->program, program) || !is_same(l->file, file)))
+		l = l->next;
+	if (!l) {
+		l = calloc(1, sizeof(*l));
+		if (!l)
+			return NULL;
+		l->program = program ? strdup(program) : NULL;
+		l->file = strdup(file);
+		l->next = learners;
+		learners = l;
+	}
+	if (l->pages != pages || !l->past) {
+		free(l->past);
+		l->past = calloc(pages ? pages : 1, sizeof(*l->past));
+		l->pages = pages;
+		l->taught = false;
+	}
+	return l->past && l->file && (l->program || !program) ? l : NULL;
+}
+
+static void count(const struct learner *shared, const struct learner *own,
+		  const uint8_t *touched)
+{
+	const struct past *past;
+	struct sums *sum;
+	size_t page, i;
+	bool predicted;
+
+	for (i = 0; i < NR_POLICIES; i++) {
+		past = policies[i].per_program ? own->past : shared->past;
+		sum = &sums[i];
+		for (page = 0; page < shared->pages; page++) {
+			predicted = policies[i].predicts(&past[page],
+							 policies[i].n);
+			sum->predicted += predicted;
+			sum->touched += touched[page];
+			sum->hits += predicted && touched[page];
+		}
+	}
+}
+
+/* One object of a launch; the first time that it is seen only teaches. */
+static bool replay(const char *program, const char *file, size_t pages,
+		   const uint8_t *touched)
+{
+	struct learner *shared = find_learner(NULL, file, pages);
+	struct learner *own = find_learner(program, file, pages);
+	size_t page;
+
+	if (!shared || !own)
+		return false;
+	if (shared->taught)
+		count(shared, own, touched);
+	for (page = 0; page < pages; page++) {
+		teach(&shared->past[page], touched[page], !shared->taught);
+		teach(&own->past[page], touched[page], !own->taught);
+	}
+	shared->taught = true;
+	own->taught = true;
+	nr_objects++;
+	return true;
+}
+
+static json_object *get(json_object *object, const char *key,
+			json_type type)
+{
+	json_object *value = NULL;
+
+	if (!json_object_is_type(object, json_type_object) ||
+	    !json_object_object_get_ex(object, key, &value) ||
+	    !json_object_is_type(value, type))
+		return NULL;
+	return value;
+}
+
+/* At most @max, or false. */
+static bool get_number(json_object *value, uint64_t max, uint64_t *number)
+{
+	if (!json_object_is_type(value, json_type_int) ||
+	    json_object_get_int64(value) < 0)
+		return false;
+	*number = json_object_get_uint64(value);
+	return *number <= max;
+}
+
+static bool read_range(json_object *range, uint8_t *touched, size_t pages)
+{
+	uint64_t first, end;
+
+	if (!json_object_is_type(range, json_type_array) ||
+	    json_object_array_length(range) != 2 || !pages ||
+	    !get_number(json_object_array_get_idx(range, 0), pages - 1,
+			&first) ||
+	    !get_number(json_object_array_get_idx(range, 1), pages - 1, &end))
+		return false;
+	for (; first <= end; first++)
+		touched[first] = 1;
+	return true;
+}
+
+/* The pages of one segment after the other; NULL: not as it should be. */
+static uint8_t *read_pages(json_object *segments, size_t *pagesp)
+{
+	size_t n = json_object_array_length(segments), i, k, total = 0;
+	uint8_t *touched = malloc(1), *more;
+	json_object *segment, *ranges;
+	uint64_t pages;
+
+	for (i = 0; touched && i < n; i++) {
+		segment = json_object_array_get_idx(segments, i);
+		ranges = get(segment, "predicted_ranges", json_type_array);
+		if (!ranges || !get_number(get(segment, "pages", json_type_int),
+					   MAX_PAGES - total, &pages))
+			goto bad;
+		more = realloc(touched, total + pages + 1);
+		if (!more)
+			goto bad;
+		touched = more;
+		memset(touched + total, 0, pages);
+		for (k = 0; k < json_object_array_length(ranges); k++)
+			if (!read_range(json_object_array_get_idx(ranges, k),
+					touched + total, pages))
+				goto bad;
+		total += pages;
+	}
+	*pagesp = total;
+	return touched;
+bad:
+	free(touched);
+	return NULL;
+}
+
+/* NULL, or what is wrong with it. */
+static const char *read_file(json_object *object, const char *program)
+{
+	json_object *file = get(object, "file", json_type_string);
+	json_object *segments = get(object, "segments", json_type_array);
+	uint8_t *touched;
+	uint64_t launches;
+	size_t pages;
+	bool done;
+
+	if (!file || !segments ||
+	    !get_number(get(object, "launches", json_type_int), UINT32_MAX,
+			&launches))
+		return "not what show --json prints";
+	if (launches > 1)
+		return "a file that learned from more than one launch";
+	if (!launches)
+		return NULL;
+	touched = read_pages(segments, &pages);
+	if (!touched)
+		return "damaged segments";
+	done = replay(program, json_object_get_string(file), pages, touched);
+	free(touched);
+	return done ? NULL : strerror(ENOMEM);
+}
+
+static const char *read_launch(json_object *document)
+{
+	json_object *files = get(document, "files", json_type_array), *program;
+	const char *why = NULL;
+	size_t i;
+
+	if (!files || !json_object_array_length(files))
+		return "not what show --json prints";
+	program = get(json_object_array_get_idx(files, 0), "file",
+		      json_type_string);
+	if (!program)
+		return "not what show --json prints";
+	for (i = 0; !why && i < json_object_array_length(files); i++)
+		why = read_file(json_object_array_get_idx(files, i),
+				json_object_get_string(program));
+	nr_launches++;
+	return why;
+}
+
+/* One document after the other. */
+static const char *read_trace(const char *text, json_tokener *tokener)
+{
+	static const char space[] = " \t\r\n";
+	const char *why = NULL;
+	json_object *document;
+
+	text += strspn(text, space);
+	if (!*text)
+		return "no launch";
+	while (*text && !why) {
+		document = json_tokener_parse_ex(tokener, text, strlen(text));
+		if (!document)
+			return "not JSON";
+		why = read_launch(document);
+		json_object_put(document);
+		text += json_tokener_get_parse_end(tokener);
+		text += strspn(text, space);
+	}
+	return why;
+}
+
+static int eval_file(struct tool *tool, const char *file)
+{
+	json_tokener *tokener;
+	const char *why;
+	char *text;
+
+	text = read_text(file);
+	if (!text) {
+		why = errno ? strerror(errno) : "no launch";
+		say(tool, PBITMAP_LOG_ERROR, why);
+		return EXIT_FAILED;
+	}
+	tokener = json_tokener_new();
+	why = tokener ? read_trace(text, tokener) : strerror(ENOMEM);
+	if (why)
+		say(tool, PBITMAP_LOG_ERROR, why);
+	if (tokener)
+		json_tokener_free(tokener);
+	free(text);
+	return why ? EXIT_FAILED : EXIT_DONE;
+}
+
+static double part(uint64_t of, uint64_t all)
+{
+	return all ? (double)of / all : 0;
+}
+
+static void print_text(void)
+{
+	const struct sums *s;
+	size_t i;
+
+	printf("%" PRIu64 " launches, %" PRIu64 " objects in all\n"
+	       "%-18s %10s %10s %10s\n", nr_launches, nr_objects, "predictor",
+	       "precision", "recall", "over-read");
+	for (i = 0; i < NR_POLICIES; i++) {
+		s = &sums[i];
+		printf("%-18s %8.1f %% %8.1f %% %8.1f %%\n", policies[i].name,
+		       100 * part(s->hits, s->predicted),
+		       100 * part(s->hits, s->touched),
+		       100 * part(s->predicted - s->hits, s->touched));
+	}
+}
+
+static json_object *json_policy(const struct policy *policy,
+				const struct sums *s)
+{
+	json_object *object = json_object_new_object();
+
+	json_object_object_add(object, "name",
+			       json_object_new_string(policy->name));
+	add_number(object, "predicted", s->predicted);
+	add_number(object, "touched", s->touched);
+	add_number(object, "predicted_and_touched", s->hits);
+	add_part(object, "precision", part(s->hits, s->predicted));
+	add_part(object, "recall", part(s->hits, s->touched));
+	add_part(object, "over_read", part(s->predicted - s->hits, s->touched));
+	return object;
+}
+
+static void print_policies(void)
+{
+	json_object *list = json_object_new_array();
+	json_object *root = json_object_new_object();
+	size_t i;
+
+	for (i = 0; i < NR_POLICIES; i++)
+		json_object_array_add(list, json_policy(&policies[i],
+							&sums[i]));
+	json_object_object_add(root, "version", json_object_new_int(1));
+	add_number(root, "launches", nr_launches);
+	add_number(root, "objects", nr_objects);
+	json_object_object_add(root, "predictors", list);
+	print_document(root);
+}
+
+static int eval_end(struct tool *tool)
+{
+	struct learner *l;
+
+	if (tool->json)
+		print_policies();
+	else
+		print_text();
+	while ((l = learners)) {
+		learners = l->next;
+		free(l->program);
+		free(l->file);
+		free(l->past);
+		free(l);
+	}
+	return EXIT_DONE;
+}
+
+static const struct tool_option eval_options[] = {
+	OPTION_JSON,
+	{ }
+};
+
+const struct command eval_command = {
+	.name = "eval",
+	.operands = "TRACE...",
+	.help = "print what predictors make of recorded launches",
+	.options = eval_options,
+	.work = eval_file,
+	.end = eval_end,
+};
