@@ -55,6 +55,11 @@ int pb_fail_read(const struct pbitmap *pb)
 		       pbitmap_strerror(pb->error));
 }
 
+int pb_refuse(const struct pbitmap *pb, const char *why)
+{
+	return pb_fail(&pb->options, PBITMAP_ERR_REFUSED, "refused: %s", why);
+}
+
 /* The caller's options as far as it knows them, defaults for the rest. */
 struct pbitmap_options pb_options(const struct pbitmap_options *options)
 {
@@ -79,6 +84,10 @@ EXPORT const char *pbitmap_strerror(int error)
 		return "refused";
 	case PBITMAP_ERR_CHANGED:
 		return "changed while it was worked on";
+	case PBITMAP_ERR_NO_BITMAP:
+		return "no bitmap";
+	case PBITMAP_ERR_STALE:
+		return "bitmap of something else";
 	}
 	text = strerrordesc_np(abs(error));
 	return text ? text : "unknown error";

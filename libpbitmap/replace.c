@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -47,7 +48,7 @@ static bool has_attribute(int fd, const char *name, bool *unknown)
 }
 
 /* What a rewrite would lose or break, or NULL. */
-static const char *loss(int fd)
+static const char *loss(int fd, const struct pbitmap_options *options)
 {
 	bool unknown = false;
 	struct statx stx;
@@ -65,8 +66,10 @@ static const char *loss(int fd)
 		return "append-only";
 	if (stx.stx_attributes & STATX_ATTR_VERITY)
 		return "protected by fs-verity";
-	if (stx.stx_nlink > 1)
-		return "has several hard links";
+	if (!options->output && stx.stx_nlink > options->nr_links + 1)
+		return options->nr_links ?
+		       "has other hard links than those named" :
+		       "has several hard links";
 	if (has_attribute(fd, CAPABILITY, &unknown))
 		return "has file capabilities";
 	for (i = 0; i < sizeof(signatures) / sizeof(*signatures); i++)
@@ -81,7 +84,7 @@ int pb_check_file(int fd, const struct pbitmap_options *options)
 
 	if (options->flags & PBITMAP_FORCE)
 		return 0;
-	why = loss(fd);
+	why = loss(fd, options);
 	if (!why)
 		return 0;
 	return pb_fail(options, PBITMAP_ERR_REFUSED, "refused: %s", why);
@@ -186,79 +189,228 @@ static bool sync_directory(const char *path)
 	return done;
 }
 
-/* Fills the temporary file and gives it the name of the old one. */
-static int fill_and_rename(const char *path, int from, const char *temporary,
-			   int to, const struct pbitmap_options *options,
-			   int (*edit)(int, const struct pbitmap_options *))
+/*
+ * A new file without a name, or with a hidden one where the file system cannot
+ * do otherwise.  @name is what it gets in the end.  It stays locked as long as
+ * it is open, and a hidden file that is not locked is what a process left
+ * behind that was killed.
+ */
+struct temporary {
+	int fd;
+	char *name;
+	bool named;
+};
+
+/* Of the directory of @target and of the file, so that nothing gathers. */
+static char *temporary_name(const char *target, const struct stat *st)
+{
+	int directory = strrchr(target, '/') - target;
+	char *name;
+
+	if (asprintf(&name, "%.*s/.pbitmap-%llx-%llx", directory, target,
+		     (unsigned long long)st->st_dev,
+		     (unsigned long long)st->st_ino) < 0)
+		return NULL;
+	return name;
+}
+
+/* Deletes what was left behind; EBUSY if somebody is at work on it. */
+static bool delete_leftover(const char *name)
+{
+	struct stat locked, named;
+	int fd, error = 0;
+
+	fd = open(name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT;
+	if (fstat(fd, &locked) || flock(fd, LOCK_EX | LOCK_NB))
+		error = errno == EWOULDBLOCK ? EBUSY : errno;
+	/* Whoever else may delete it has to have the lock. */
+	else if (!S_ISREG(locked.st_mode) ||
+		 lstat(name, &named) || named.st_dev != locked.st_dev ||
+		 named.st_ino != locked.st_ino)
+		error = EBUSY;
+	else if (unlink(name))
+		error = errno;
+	close(fd);
+	errno = error;
+	return !error;
+}
+
+static bool create_named(struct temporary *t)
+{
+	const int flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
+	struct stat st;
+
+	t->fd = open(t->name, flags, 0600);
+	if (t->fd < 0 && errno == EEXIST && delete_leftover(t->name))
+		t->fd = open(t->name, flags, 0600);
+	if (t->fd < 0)
+		return false;
+	t->named = true;
+	/* Somebody may have taken it for a leftover before it was locked. */
+	if (!flock(t->fd, LOCK_EX | LOCK_NB) && !fstat(t->fd, &st)) {
+		if (st.st_nlink)
+			return true;
+		errno = EWOULDBLOCK;
+	}
+	if (errno == EWOULDBLOCK) {
+		t->named = false;
+		errno = EBUSY;
+	}
+	return false;
+}
+
+static bool create(struct temporary *t, const char *target)
+{
+	char *copy = strdup(target);
+
+	t->fd = -1;
+	if (copy && !access("/proc/self/fd", X_OK))
+		t->fd = open(dirname(copy), O_TMPFILE | O_RDWR | O_CLOEXEC,
+			     0600);
+	free(copy);
+	if (t->fd >= 0)
+		return !flock(t->fd, LOCK_EX | LOCK_NB);
+	return create_named(t);
+}
+
+/* Gives a file without a name its hidden one. */
+static bool give_name(struct temporary *t)
+{
+	char self[40];
+
+	if (t->named)
+		return true;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", t->fd);
+	if (linkat(AT_FDCWD, self, AT_FDCWD, t->name, AT_SYMLINK_FOLLOW) &&
+	    (errno != EEXIST || !delete_leftover(t->name) ||
+	     linkat(AT_FDCWD, self, AT_FDCWD, t->name, AT_SYMLINK_FOLLOW)))
+		return false;
+	t->named = true;
+	return true;
+}
+
+static bool give_final_name(struct temporary *t, const char *name)
+{
+	if (!give_name(t) || rename(t->name, name))
+		return false;
+	t->named = false;
+	return true;
+}
+
+/* The other names of the old file become names of the new one. */
+static int relink(struct temporary *t, const struct stat *old,
+		  const struct pbitmap_options *options)
+{
+	struct stat st;
+	size_t i;
+
+	for (i = 0; i < options->nr_links; i++) {
+		const char *name = options->links[i];
+		struct temporary other = { .fd = t->fd };
+		char *target = realpath(name, NULL);
+		bool done = false;
+
+		if (target && !stat(target, &st) &&
+		    st.st_dev == old->st_dev && st.st_ino == old->st_ino) {
+			other.name = temporary_name(target, old);
+			done = other.name && give_final_name(&other, target) &&
+			       sync_directory(target);
+			free(other.name);
+		}
+		free(target);
+		if (!done)
+			return pb_fail_errno(options, name);
+	}
+	return 0;
+}
+
+/* Fills the temporary file and gives it the name @to. */
+static int fill_and_rename(const char *path, const char *to, int from,
+			   struct temporary *t,
+			   const struct pbitmap_options *options,
+			   int (*edit)(int, const struct pbitmap_options *,
+				       void *), void *arg)
 {
 	struct stat before, after;
 	int ret;
 
 	if (fstat(from, &before))
 		return pb_fail_errno(options, "stat");
-	if (!copy_bytes(from, to))
+	if (!copy_bytes(from, t->fd))
 		return pb_fail_errno(options, "copy");
-	ret = edit(to, options);
+	ret = edit(t->fd, options, arg);
 	if (ret)
 		return ret;
-	if (!copy_attributes(from, to, &before, options))
+	if (!copy_attributes(from, t->fd, &before, options))
 		return pb_fail_errno(options, "keep owner and attributes");
-	if (fsync(to))
+	if (fsync(t->fd))
 		return pb_fail_errno(options, "fsync");
 	if (stat(path, &after))
 		return pb_fail_errno(options, "stat");
 	if (!is_same(&before, &after))
 		return pb_fail(options, PBITMAP_ERR_CHANGED,
 			       "changed while it was worked on");
-	if (rename(temporary, path))
+	if (!give_final_name(t, to))
 		return pb_fail_errno(options, "rename");
-	return 0;
+	if (!sync_directory(to))
+		return pb_fail_errno(options, "fsync of the directory");
+	return options->output ? 0 : relink(t, &before, options);
 }
 
-/* Hidden, so that no ldconfig takes it for a library meanwhile. */
-static char *temporary_name(const char *target)
+/* Where the new file goes, without symbolic links; to be freed. */
+static char *find_target(const char *path,
+			 const struct pbitmap_options *options)
 {
-	int directory = strrchr(target, '/') - target;
-	char *name;
+	const char *output = options->output;
+	char *target;
 
-	if (asprintf(&name, "%.*s/.pbitmap-XXXXXX", directory, target) < 0)
-		return NULL;
-	return name;
+	if (!output)
+		return realpath(path, NULL);
+	target = realpath(output, NULL);
+	if (target || errno != ENOENT)
+		return target;
+	/* A slash for the directory of the temporary file to end at. */
+	if (strchr(output, '/'))
+		return strdup(output);
+	return asprintf(&target, "./%s", output) < 0 ? NULL : target;
 }
 
 /*
  * Replaces the file at @path, open at @fd, by a copy that @edit has worked
- * on.  A symbolic link stays and its target is replaced.
+ * on, or makes the copy elsewhere.  A symbolic link stays and its target is
+ * replaced.
  */
 int pb_replace(const char *path, int fd,
 	       const struct pbitmap_options *options,
-	       int (*edit)(int fd, const struct pbitmap_options *options))
+	       int (*edit)(int fd, const struct pbitmap_options *options,
+			   void *arg), void *arg)
 {
-	char *target, *temporary;
-	int to, ret;
+	struct temporary t = { .fd = -1 };
+	struct stat st;
+	char *target;
+	int ret;
 
 	if (options->flags & PBITMAP_DRY_RUN)
 		return 0;
-	target = realpath(path, NULL);
-	temporary = target ? temporary_name(target) : NULL;
-	if (!temporary) {
+	target = find_target(path, options);
+	if (!target || fstat(fd, &st) ||
+	    !(t.name = temporary_name(target, &st))) {
 		ret = pb_fail_errno(options, "name of the temporary file");
-		goto out_target;
+		goto out;
 	}
-	to = mkostemp(temporary, O_CLOEXEC);
-	if (to < 0) {
+	if (create(&t, target))
+		ret = fill_and_rename(path, target, fd, &t, options, edit,
+				      arg);
+	else
 		ret = pb_fail_errno(options, "temporary file");
-		goto out_temporary;
-	}
-	ret = fill_and_rename(target, fd, temporary, to, options, edit);
-	close(to);
-	if (ret)
-		unlink(temporary);
-	else if (!sync_directory(target))
-		ret = pb_fail_errno(options, "fsync of the directory");
-out_temporary:
-	free(temporary);
-out_target:
+	if (t.named)
+		unlink(t.name);
+	if (t.fd >= 0)
+		close(t.fd);
+out:
+	free(t.name);
 	free(target);
 	return ret;
 }

@@ -117,12 +117,17 @@ static bool is_object(const char *path)
 	       (head[16] | head[17]) <= 3 && (head[16] | head[17]) >= 2;
 }
 
+static int by_name(const FTSENT **a, const FTSENT **b)
+{
+	return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
 /* The objects below @directory, in an order that is always the same. */
 static int add_directory(struct work *w, struct tool *tool, char *directory)
 {
 	char *const roots[] = { directory, NULL };
 	FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR | FTS_XDEV,
-			    NULL);
+			    by_name);
 	int code = EXIT_DONE;
 	FTSENT *entry;
 

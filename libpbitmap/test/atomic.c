@@ -8,6 +8,7 @@
  */
 #include <dirent.h>
 #include <stdarg.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
@@ -17,6 +18,7 @@
 
 static int calls_left = -1;	/* until one fails; -1: none does */
 static bool die;		/* instead of failing */
+static bool named;		/* there are no files without names */
 
 static bool fails(void)
 {
@@ -46,13 +48,37 @@ WRAP(int, fchmod, (int fd, mode_t mode), (fd, mode))
 WRAP(int, futimens, (int fd, const struct timespec *t), (fd, t))
 WRAP(int, fsync, (int fd), (fd))
 WRAP(int, rename, (const char *from, const char *to), (from, to))
-WRAP(int, mkostemp64, (char *name, int flags), (name, flags))
+WRAP(int, linkat, (int from_fd, const char *from, int to_fd, const char *to,
+		   int flags), (from_fd, from, to_fd, to, flags))
+WRAP(int, flock, (int fd, int operation), (fd, operation))
 WRAP(ssize_t, fgetxattr,
      (int fd, const char *name, void *p, size_t n), (fd, name, p, n))
 WRAP(ssize_t, flistxattr, (int fd, char *p, size_t n), (fd, p, n))
 WRAP(int, fsetxattr,
      (int fd, const char *name, const void *p, size_t n, int flags),
      (fd, name, p, n, flags))
+
+int __real_open64(const char *name, int flags, ...);
+int __wrap_open64(const char *name, int flags, ...);
+
+/* Without O_TMPFILE, if the test wants to see how it goes then. */
+int __wrap_open64(const char *name, int flags, ...)
+{
+	mode_t mode = 0;
+	va_list ap;
+
+	va_start(ap, flags);
+	if (flags & (O_CREAT | __O_TMPFILE))
+		mode = va_arg(ap, mode_t);
+	va_end(ap);
+	if (fails())
+		return -1;
+	if (named && (flags & O_TMPFILE) == O_TMPFILE) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	return __real_open64(name, flags, mode);
+}
 
 static const struct pbitmap_options options = {
 	.sz = sizeof(options),
@@ -76,19 +102,6 @@ static int count_files(void)
 		n += is_file(entry);
 	closedir(dir);
 	return n;
-}
-
-/* Away with what a killed process had to leave behind. */
-static void delete_others(void)
-{
-	struct dirent *entry;
-	DIR *dir = opendir(".");
-
-	CHECK(dir);
-	while ((entry = readdir(dir)))
-		if (is_file(entry) && strcmp(entry->d_name, "f"))
-			CHECK(!unlink(entry->d_name));
-	closedir(dir);
 }
 
 static void test_failure(struct bytes old, struct bytes new,
@@ -118,7 +131,7 @@ static void test_kill(struct bytes old, struct bytes new,
 		      int (*work)(const char *,
 				  const struct pbitmap_options *))
 {
-	int n, status, kills = 0;
+	int n, status, kills = 0, leftovers = 0;
 
 	for (n = 0; ; n++) {
 		CHECK(n < 1000);
@@ -132,28 +145,59 @@ static void test_kill(struct bytes old, struct bytes new,
 		}
 		CHECK(wait(&status) > 0 && WIFEXITED(status));
 		CHECK(holds("f", old) || holds("f", new));
-		delete_others();
+		leftovers += count_files() - 1;
+		/* What was left behind goes with the next try. */
+		CHECK(work("f", &options) >= 0);
+		CHECK(holds("f", new) && count_files() == 1);
 		if (WEXITSTATUS(status) == 7)
 			break;
 		kills++;
 	}
 	CHECK(holds("f", new));
 	CHECK(kills > 10);
+	CHECK(named ? leftovers > 10 : leftovers <= 1);
+}
+
+/* Somebody else at work on the file, and what is no leftover of ours. */
+static void test_busy(struct bytes old)
+{
+	char name[64];
+	struct stat st;
+	int fd;
+
+	spill("f", old);
+	CHECK(!stat("f", &st));
+	snprintf(name, sizeof(name), ".pbitmap-%llx-%llx",
+		 (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	fd = open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
+	CHECK(fd >= 0 && !flock(fd, LOCK_EX));
+	CHECK(pbitmap_add("f", &options) == -EBUSY);
+	CHECK(holds("f", old) && count_files() == 2);
+	close(fd);
+	CHECK(!unlink(name) && !symlink("f", name));
+	CHECK(pbitmap_add("f", &options) < 0);
+	CHECK(holds("f", old) && count_files() == 2);
+	CHECK(!unlink(name));
 }
 
 int main(int argc, char **argv)
 {
 	struct bytes plain = set_up(), annotated;
+	int i;
 
 	CHECK(argc == 2);
 	CHECK(pbitmap_add("f", &options) == PBITMAP_WRITTEN);
 	annotated = slurp("f");
-	if (!strcmp(argv[1], "fail")) {
-		test_failure(plain, annotated, pbitmap_add);
-		test_failure(annotated, plain, pbitmap_remove);
-	} else {
-		test_kill(plain, annotated, pbitmap_add);
-		test_kill(annotated, plain, pbitmap_remove);
+	for (i = 0; i < 2; i++) {
+		named = i;
+		if (!strcmp(argv[1], "fail")) {
+			test_failure(plain, annotated, pbitmap_add);
+			test_failure(annotated, plain, pbitmap_remove);
+		} else {
+			test_kill(plain, annotated, pbitmap_add);
+			test_kill(annotated, plain, pbitmap_remove);
+			test_busy(plain);
+		}
 	}
 	free(plain.data);
 	free(annotated.data);
