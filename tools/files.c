@@ -27,6 +27,15 @@ struct outcome {
 	char *message;
 };
 
+/* Names of the same file are worked on one after the other. */
+struct same {
+	dev_t dev;
+	ino_t ino;
+	size_t name;		/* which */
+	size_t next;		/* name of the same file, 0: no more */
+	bool follows;		/* another name comes before */
+};
+
 /* All files of a call, and where the threads have got to. */
 struct work {
 	const struct command *command;
@@ -34,6 +43,7 @@ struct work {
 	char **names;
 	size_t nr_names, room;
 	struct outcome *outcomes;
+	struct same *same;	/* by name */
 	pthread_mutex_t lock;
 	size_t next, done;
 	unsigned int count[5];
@@ -202,6 +212,49 @@ static int add_arguments(struct work *w, struct tool *tool, char **arguments)
 	return code;
 }
 
+static int by_file(const void *a, const void *b)
+{
+	const struct same *x = a, *y = b;
+
+	if (x->dev != y->dev)
+		return x->dev < y->dev ? -1 : 1;
+	if (x->ino != y->ino)
+		return x->ino < y->ino ? -1 : 1;
+	return x->name < y->name ? -1 : 1;
+}
+
+/* Finds out which names are of the same file. */
+static bool find_same(struct work *w)
+{
+	struct same *sorted = calloc(w->nr_names + 1, sizeof(*sorted));
+	struct stat st;
+	size_t i;
+
+	w->same = calloc(w->nr_names + 1, sizeof(*w->same));
+	if (!sorted || !w->same) {
+		free(sorted);
+		return false;
+	}
+	for (i = 0; i < w->nr_names; i++) {
+		sorted[i].name = i;
+		if (!stat(w->names[i], &st)) {
+			sorted[i].dev = st.st_dev;
+			sorted[i].ino = st.st_ino;
+		}
+	}
+	qsort(sorted, w->nr_names, sizeof(*sorted), by_file);
+	for (i = 1; i < w->nr_names; i++) {
+		const struct same *before = &sorted[i - 1], *s = &sorted[i];
+
+		if (!s->ino || s->dev != before->dev || s->ino != before->ino)
+			continue;
+		w->same[before->name].next = s->name;
+		w->same[s->name].follows = true;
+	}
+	free(sorted);
+	return true;
+}
+
 /* One file, with @tool as this thread's own. */
 static void work_on(struct work *w, struct tool *tool, size_t n)
 {
@@ -216,6 +269,68 @@ static void work_on(struct work *w, struct tool *tool, size_t n)
 		o->message = strdup(tool->message);
 }
 
+/*
+ * The other links of name @n, without those that are the same name once more;
+ * they are done when it is.
+ */
+static size_t find_links(struct work *w, size_t n, const char **links)
+{
+	char *first = realpath(w->names[n], NULL), *name;
+	size_t i, count = 0;
+
+	for (i = w->same[n].next; first && i; i = w->same[i].next) {
+		name = realpath(w->names[i], NULL);
+		if (name && strcmp(name, first))
+			links[count++] = w->names[i];
+		free(name);
+	}
+	free(first);
+	return count;
+}
+
+/* All names of the file that name @n is the first of, as one. */
+static void work_on_links(struct work *w, struct tool *tool, size_t n)
+{
+	const char **links = calloc(w->nr_names, sizeof(*links));
+	size_t i;
+
+	if (!links) {
+		w->outcomes[n].code = fail(tool, w->names[n]);
+		return;
+	}
+	tool->options.links = links;
+	tool->options.nr_links = find_links(w, n, links);
+	work_on(w, tool, n);
+	for (i = w->same[n].next; i; i = w->same[i].next) {
+		w->outcomes[i].code = w->outcomes[n].code;
+		w->outcomes[i].result = w->outcomes[n].result;
+	}
+	tool->options.links = NULL;
+	tool->options.nr_links = 0;
+	free(links);
+}
+
+static void work_on_names(struct work *w, struct tool *tool, size_t n)
+{
+	if (tool->hardlinks && w->same[n].next) {
+		work_on_links(w, tool, n);
+		return;
+	}
+	do
+		work_on(w, tool, n);
+	while ((n = w->same[n].next));
+}
+
+/* Adds up what became of the names of a file. */
+static void count_outcomes(struct work *w, size_t n)
+{
+	do {
+		w->done++;
+		w->count[w->outcomes[n].code]++;
+		w->code = worse(w->code, w->outcomes[n].code);
+	} while ((n = w->same[n].next));
+}
+
 static void *work_thread(void *arg)
 {
 	struct work *w = arg;
@@ -228,12 +343,12 @@ static void *work_thread(void *arg)
 	pthread_mutex_lock(&w->lock);
 	while ((n = w->next) < w->nr_names) {
 		w->next++;
+		if (w->same[n].follows)
+			continue;
 		pthread_mutex_unlock(&w->lock);
-		work_on(w, &tool, n);
+		work_on_names(w, &tool, n);
 		pthread_mutex_lock(&w->lock);
-		w->done++;
-		w->count[w->outcomes[n].code]++;
-		w->code = worse(w->code, w->outcomes[n].code);
+		count_outcomes(w, n);
 		if (shows)
 			progress(w);
 	}
@@ -316,6 +431,7 @@ static void free_work(struct work *w)
 	}
 	free(w->names);
 	free(w->outcomes);
+	free(w->same);
 }
 
 /* Calls the command for each file that the arguments speak of. */
@@ -327,15 +443,24 @@ int work_on_files(const struct command *command, struct tool *tool,
 		.tool = tool,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 	};
-	int code = add_arguments(&w, tool, arguments);
+	int code = add_arguments(&w, tool, arguments), ret;
 
 	w.outcomes = calloc(w.nr_names + 1, sizeof(*w.outcomes));
-	if (!w.outcomes) {
+	if (!w.outcomes || !find_same(&w)) {
 		code = fail(tool, "files");
 		goto out;
 	}
-	if (command->begin)
-		command->begin(tool);
+	if (tool->output && command->one_output && w.nr_names != 1) {
+		code = usage("--output is for one file", "");
+		goto out;
+	}
+	if (command->one_output)
+		tool->options.output = tool->output;
+	ret = command->begin ? command->begin(tool) : EXIT_DONE;
+	if (ret) {
+		code = ret;
+		goto out;
+	}
 	work_on_all(&w);
 	code = worse(code, w.code);
 	if (command->end)

@@ -138,8 +138,7 @@ static char *interp_of(Elf *elf)
 	return NULL;
 }
 
-/* The dynamic linker that the executable asks for, or NULL. */
-static char *find_interpreter(const char *executable)
+char *find_interpreter(const char *executable)
 {
 	int fd = open(executable, O_RDONLY | O_CLOEXEC);
 	char *interpreter = NULL;

@@ -32,4 +32,7 @@ int find_objects(struct tool *tool, char **arguments, bool run,
 		 struct objects *objects);
 void free_objects(struct objects *objects);
 
+/* The dynamic linker that @executable asks for, or NULL; to be freed. */
+char *find_interpreter(const char *executable);
+
 #endif /* PBITMAP_OBJECTS_H */

@@ -10,10 +10,17 @@
 
 static const struct command *const commands[] = {
 	&add_command,
-	&eval_command,
 	&remove_command,
-	&report_command,
+	&reset_command,
 	&show_command,
+	&report_command,
+	&merge_command,
+	&export_command,
+	&import_command,
+	&verify_command,
+	&status_command,
+	&link_command,
+	&eval_command,
 };
 
 static const size_t nr_commands = sizeof(commands) / sizeof(*commands);
@@ -105,7 +112,15 @@ int exit_code(int error)
 {
 	if (error >= 0)
 		return EXIT_DONE;
-	return error == -PBITMAP_ERR_REFUSED ? EXIT_REFUSED : EXIT_FAILED;
+	switch (-error) {
+	case PBITMAP_ERR_REFUSED:
+		return EXIT_REFUSED;
+	case PBITMAP_ERR_NO_BITMAP:
+	case PBITMAP_ERR_STALE:
+		return EXIT_NO_BITMAP;
+	default:
+		return EXIT_FAILED;
+	}
 }
 
 bool parse_number(const char *text, unsigned long min, unsigned long max,
@@ -141,6 +156,9 @@ static bool set_option(const struct command *command, struct tool *tool,
 		return true;
 	case LETTER_JSON:
 		tool->json = true;
+		return true;
+	case LETTER_HARDLINKS:
+		tool->hardlinks = true;
 		return true;
 	case 'j':
 		if (!parse_number(value, 1, MAX_JOBS, &number))
@@ -277,6 +295,13 @@ int main(int argc, char **argv)
 	argv += 1 + optind;
 	if (!*argv && !command->no_arguments)
 		return usage("no file", "");
+	if (command->first) {
+		if (!argv[1])
+			return usage("no file", "");
+		code = command->first(&tool, *argv++);
+		if (code)
+			return code;
+	}
 	if (command->run)
 		return finish(command->run(&tool, argv));
 	return finish(work_on_files(command, &tool, argv));

@@ -42,13 +42,14 @@ static unsigned int terminal_columns(void)
 	return value < 20 ? 20 : value > 1000 ? 1000 : value;
 }
 
-static void show_begin(struct tool *tool)
+static int show_begin(struct tool *tool)
 {
 	columns = terminal_columns();
 	if (picture)
 		plotting = plot_begin();
 	if (tool->json)
 		json_files = json_object_new_array();
+	return EXIT_DONE;
 }
 
 static int show_end(struct tool *tool)

@@ -35,6 +35,7 @@ struct tool {
 
 	/* pbitmap.c, files.c */
 	bool recursive;
+	bool hardlinks;
 	unsigned int jobs;
 	const char *file;		/* being worked on */
 	const char *result;		/* what was done to it, in a word */
@@ -53,6 +54,7 @@ struct tool_option {
 /* Of options that have none. */
 enum {
 	LETTER_JSON = 256,
+	LETTER_HARDLINKS,
 	LETTER_OTHER,			/* from here on as a command likes */
 };
 
@@ -60,9 +62,12 @@ enum {
 #define OPTION_DRY_RUN	{ 'n', "dry-run", NULL, "check, but write nothing" }
 #define OPTION_FORCE	{ 'f', "force", NULL, "skip the checks for signatures, "\
 			  "privileges,\nhard links and appended data" }
+#define OPTION_HARDLINKS { LETTER_HARDLINKS, "hardlinks", NULL, \
+			  "work on a file with several names all of\n" \
+			  "which are given, and keep it one file" }
 #define OPTION_JOBS	{ 'j', "jobs", "N", "work on N files at a time" }
 #define OPTION_JSON	{ LETTER_JSON, "json", NULL, "print JSON" }
-#define OPTION_OUTPUT	{ 'o', "output", "FILE", "write FILE instead" }
+#define OPTION_OUTPUT	{ 'o', "output", "FILE", "write FILE instead of the one read" }
 #define OPTION_PRESERVE	{ 'p', "preserve", NULL, \
 			  "keep the time of the last modification" }
 #define OPTION_RECURSIVE { 'r', "recursive", NULL, \
@@ -77,10 +82,13 @@ enum {
  * @options: beyond -h -q -v and -V, which every command has
  * @option: called for each of those that pbitmap.c does not know; returns
  *	whether the value is good
- * @begin: called before the first file, may be NULL
+ * @first: takes the first argument, which then is no file to work on
+ * @begin: called before the first file, may be NULL; nothing is done unless it
+ *	returns EXIT_DONE
  * @work: called for each file, returns an exit code
  * @end: called after the last file, may be NULL
  * @parallel: @work may run in several threads
+ * @one_output: --output takes what becomes of one file
  * @results: @work sets tool->result, which --json prints
  * @run: instead of @begin, @work and @end, where arguments are not a list of
  *	files
@@ -92,17 +100,21 @@ struct command {
 	const char *help;
 	const struct tool_option *options;
 	bool (*option)(struct tool *tool, int letter, const char *value);
-	void (*begin)(struct tool *tool);
+	int (*first)(struct tool *tool, const char *argument);
+	int (*begin)(struct tool *tool);
 	int (*work)(struct tool *tool, const char *file);
 	int (*end)(struct tool *tool);
 	bool parallel;
+	bool one_output;
 	bool results;
 	int (*run)(struct tool *tool, char **arguments);
 	bool no_arguments;
 };
 
-extern const struct command add_command, eval_command, remove_command,
-	report_command, show_command;
+extern const struct command add_command, eval_command, export_command,
+	import_command, link_command, merge_command, remove_command,
+	report_command, reset_command, show_command, status_command,
+	verify_command;
 
 /* pbitmap.c */
 int usage(const char *text, const char *what);
