@@ -93,12 +93,13 @@ step() {
 
 # Debian packages, for building, for the tests on the host, for the guest.
 packages=(
-	bc binutils bison ca-certificates ccache cpio debian-archive-keyring
-	dejagnu dpkg e2fsprogs elfutils expect flex g++ gawk gcc gettext git
-	gperf kmod libc6-dev libdw-dev libelf-dev libjson-c-dev librsvg2-bin
-	libssl-dev make mandoc meson mmdebstrap ninja-build patch patchelf
-	perl pkg-config procps python3 python3-git python3-ply qemu-system-x86
-	rsync shellcheck texinfo util-linux valgrind xz-utils zlib1g-dev
+	bc binutils bison ca-certificates ccache clang cpio
+	debian-archive-keyring dejagnu dpkg e2fsprogs elfutils expect flex g++
+	gawk gcc gettext git gperf kmod libc6-dev libclang-rt-dev libdw-dev
+	libelf-dev libjson-c-dev librsvg2-bin libssl-dev make mandoc meson
+	mmdebstrap ninja-build patch patchelf perl pkg-config procps python3
+	python3-git python3-ply qemu-system-x86 rsync shellcheck texinfo
+	util-linux valgrind xz-utils zlib1g-dev
 )
 
 missing_packages() {
@@ -612,6 +613,20 @@ check() {
 	testsuite/run
 }
 
+#
+# Long forms of what check does in short
+#
+
+fuzz() {
+	deps
+	testsuite/fuzz/run "$out" "${1:-1800}"
+}
+
+coverage() {
+	deps
+	testsuite/coverage "$out"
+}
+
 clean() {
 	local tree
 	for tree in linux glibc; do
@@ -645,6 +660,8 @@ help() {
 	                 measure its start, cold and warm, with and without
 	                 bitmaps, in virtual time (default: ffmpeg -version)
 	  check          run all tests
+	  fuzz [SECONDS] fuzz the library (default: 1800)
+	  coverage       how many lines of the library the tests run
 	  refresh        make the patches anew from the commits in out/src
 	  check-patches  do they apply, and come back byte for byte?
 	  clean          remove out/, unless it holds work of yours
@@ -669,16 +686,15 @@ fetch)
 	fetch
 	say "$kernel_package $(fetched_version "$kernel_package")," \
 	    "$glibc_package $(fetched_version "$glibc_package")" ;;
-kernel | glibc | tools | check | refresh | clean | help)
+kernel | glibc | tools | check | coverage | refresh | clean | help)
 	"${1:-help}" ;;
 check-patches)
 	check_patches ;;
 image)
 	image
 	payload ;;
-demo)
-	shift
-	demo "$@" ;;
+demo | fuzz)
+	"$@" ;;
 *)
 	help >&2
 	exit 2 ;;

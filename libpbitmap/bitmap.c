@@ -261,7 +261,8 @@ bool pb_placed(const struct pbitmap *pb, uint64_t page)
 	if (!pb->size || !pb_in_file(pb, pb->offset, pb->size) ||
 	    (pb->offset | pb->size) & (page - 1))
 		return false;
-	if (overlaps(pb, 0, pb->ehdr.e_ehsize) ||
+	if (overlaps(pb, 0, pb->is64 ? sizeof(Elf64_Ehdr) :
+		     sizeof(Elf32_Ehdr)) ||
 	    overlaps(pb, pb->ehdr.e_phoff, pb_phdr_offset(pb, pb->phnum)) ||
 	    overlaps(pb, pb->ehdr.e_shoff, pb->ehdr.e_shoff +
 		     pb->shnum * pb->ehdr.e_shentsize))

@@ -43,8 +43,10 @@ static bool is_debug_file(const struct pbitmap *pb)
 /* Whether the object is one that can have a bitmap; force changes nothing. */
 static int check_object(const struct pbitmap *pb)
 {
-	const GElf_Shdr *names = pb->shdrs + pb->shstrndx;
+	const GElf_Shdr *names = NULL;
 
+	if (pb->shstrndx)
+		names = &pb->shdrs[pb->shstrndx];
 	if (pb->ehdr.e_type != ET_EXEC && pb->ehdr.e_type != ET_DYN)
 		return pb_refuse(pb, "neither executable nor shared object");
 	if (pb->ehdr.e_machine == EM_PARISC)
@@ -53,10 +55,10 @@ static int check_object(const struct pbitmap *pb)
 		return pb_refuse(pb, "no PT_GNU_STACK");
 	if (is_debug_file(pb))
 		return pb_refuse(pb, "debugging information only");
-	if (pb->shstrndx && names->sh_flags & SHF_ALLOC)
+	if (names && names->sh_flags & SHF_ALLOC)
 		return pb_refuse(pb, "section names are loaded into memory");
-	if (pb->shstrndx && (names->sh_type != SHT_STRTAB ||
-			     !pb_in_file(pb, names->sh_offset, names->sh_size)))
+	if (names && (names->sh_type != SHT_STRTAB ||
+		      !pb_in_file(pb, names->sh_offset, names->sh_size)))
 		return pb_fail(&pb->options, PBITMAP_ERR_FORMAT,
 			       "damaged section name table");
 	return 0;
