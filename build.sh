@@ -578,10 +578,11 @@ make_payload() {
 	local stage=$out/payload
 	rm -rf "$stage"
 	mkdir -p "$stage/pbitmap/bin" "$stage/pbitmap/t"
-	install -m 755 testsuite/guest/{init,measure,outside} \
+	install -m 755 testsuite/guest/{init,measure,outside,record} \
 		"$out/build/tools/tools/pbitmap" "$stage/pbitmap/bin"
 	gcc -O2 -Wall -static -o "$stage/pbitmap/bin/launch" \
 		testsuite/guest/launch.c
+	install -m 644 testsuite/guest/launches "$stage/pbitmap"
 	make -C testsuite/pbitmap.guest OUT="$stage/pbitmap/t"
 	tar cf "$out/payload.tar" --owner=0 --group=0 -C "$stage" pbitmap
 }
@@ -603,6 +604,13 @@ demo() {
 	[[ $# -gt 0 ]] || set -- ffmpeg -version
 	mkdir -p "$out/demo"
 	testsuite/guest/demo "$out" "$@"
+}
+
+traces() {
+	kernel
+	image
+	payload
+	testsuite/traces "$out"
 }
 
 check() {
@@ -659,6 +667,8 @@ help() {
 	  demo [PROGRAM [ARGUMENT...]]
 	                 measure its start, cold and warm, with and without
 	                 bitmaps, in virtual time (default: ffmpeg -version)
+	  traces         record launches in the guest, and print what predictors
+	                 make of them
 	  check          run all tests
 	  fuzz [SECONDS] fuzz the library (default: 1800)
 	  coverage       how many lines of the library the tests run
@@ -686,7 +696,7 @@ fetch)
 	fetch
 	say "$kernel_package $(fetched_version "$kernel_package")," \
 	    "$glibc_package $(fetched_version "$glibc_package")" ;;
-kernel | glibc | tools | check | coverage | refresh | clean | help)
+kernel | glibc | tools | traces | check | coverage | refresh | clean | help)
 	"${1:-help}" ;;
 check-patches)
 	check_patches ;;
