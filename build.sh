@@ -520,7 +520,7 @@ make_tools() {
 
 tools() {
 	deps
-	step tools "$(files_hash meson* libpbitmap tools)" \
+	step tools "$(files_hash meson* libpbitmap tools packaging)" \
 		make_tools
 }
 
@@ -528,20 +528,27 @@ tools() {
 # image: the guest's root, and the payload on its second disk
 #
 
-make_root() {
-	local list
-	list=$(sed '/^#/d' "$image_packages" | paste -sd,)
-	mkdir -p "$out/image" "$out/apt"
+# debian_root VARIANT PACKAGES ROOT [OPTION...]: a Debian root with the packages
+# of a file, as a directory or an archive.
+debian_root() {
+	local variant=$1 list root=$3
+	list=$(sed '/^#/d' "$2" | paste -sd,)
+	shift 3
+	mkdir -p "${root%/*}" "$out/apt"
 	debian_source >"$out/apt/sources.list"
 	apt-config dump | grep '^Acquire::http.*Proxy' >"$out/apt/proxy" || :
-	rm -rf "$out/image/root"
-	mmdebstrap --variant=apt --include="$list" \
-		--aptopt="$out/apt/proxy" \
+	rm -rf "$root"
+	mmdebstrap --variant="$variant" --include="$list" \
+		--aptopt="$out/apt/proxy" "$@" \
+		"$suite" "$root" "$out/apt/sources.list"
+}
+
+make_root() {
+	debian_root apt "$image_packages" "$out/image/root" \
 		--dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/man/*' \
 		--dpkgopt='path-exclude=/usr/share/info/*' \
-		--dpkgopt='path-exclude=/usr/share/locale/*' \
-		"$suite" "$out/image/root" "$out/apt/sources.list"
+		--dpkgopt='path-exclude=/usr/share/locale/*'
 	rm -rf "$out"/image/root/var/lib/apt/lists/* \
 		"$out"/image/root/var/cache/apt/*
 	: >"$out/image/root/etc/fstab"
@@ -635,6 +642,54 @@ coverage() {
 	testsuite/coverage "$out"
 }
 
+# Unpacked only: nothing of the desktop is started but single programs.
+make_desktop() {
+	debian_root extract testsuite/sweep/packages "$out/sweep/root.tar"
+}
+
+sweep() {
+	[[ $EUID == 0 ]] || die "sweep: run this as root"
+	tools
+	step desktop "$suite $(files_hash testsuite/sweep/packages)" \
+		make_desktop
+	testsuite/sweep/run "$out"
+}
+
+carry() {
+	kernel
+	image
+	payload
+	[[ $# -gt 0 ]] || set -- ffmpeg -version
+	testsuite/carry "$out" "$@"
+}
+
+# The Debian package that is built with bitmaps, and its source.
+packaged='file'
+
+fetch_packaged() {
+	rm -rf "$out/package/source"
+	mkdir -p "$out/package/source"
+	debian_source | sed 'p; s/^deb /deb-src /' >"$out/apt/sources.list"
+	private_apt -o APT::Update::Error-Mode=any update
+	cd "$out/package/source"
+	private_apt source --download-only "$packaged"
+}
+
+make_build_root() {
+	debian_root buildd testsuite/package/packages "$out/package/root"
+}
+
+package() {
+	[[ $EUID == 0 ]] || die "package: run this as root"
+	kernel
+	image
+	payload
+	step package-root "$suite $(files_hash testsuite/package/packages)" \
+		make_build_root
+	step package-source "$suite $packaged" fetch_packaged
+	testsuite/package/run "$out" "$packaged"
+}
+
 clean() {
 	local tree
 	for tree in linux glibc; do
@@ -672,6 +727,10 @@ help() {
 	  check          run all tests
 	  fuzz [SECONDS] fuzz the library (default: 1800)
 	  coverage       how many lines of the library the tests run
+	  sweep          let other tools work on a desktop with bitmaps
+	  carry [PROGRAM [ARGUMENT...]]
+	                 carry what one guest has learned to another
+	  package        build a Debian package with bitmaps learned in the guest
 	  refresh        make the patches anew from the commits in out/src
 	  check-patches  do they apply, and come back byte for byte?
 	  clean          remove out/, unless it holds work of yours
@@ -696,14 +755,15 @@ fetch)
 	fetch
 	say "$kernel_package $(fetched_version "$kernel_package")," \
 	    "$glibc_package $(fetched_version "$glibc_package")" ;;
-kernel | glibc | tools | traces | check | coverage | refresh | clean | help)
+kernel | glibc | tools | traces | check | coverage | sweep | package | \
+refresh | clean | help)
 	"${1:-help}" ;;
 check-patches)
 	check_patches ;;
 image)
 	image
 	payload ;;
-demo | fuzz)
+demo | fuzz | carry)
 	"$@" ;;
 *)
 	help >&2

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A guest and the agent in it (see init), for scripts on the host."""
+
+import itertools
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+class Guest:
+    """Boots the guest of OUT; files are what it has besides, by name."""
+
+    def __init__(self, out, mode, work, files, image=None):
+        self.console = work / "console.log"
+        payload = work / "payload.tar"
+        shutil.copy(out / "payload.tar", payload)
+        with tarfile.open(payload, "a") as tar:
+            for name, path in files.items():
+                tar.add(path, f"pbitmap/{name}")
+        self.tokens = itertools.count()
+        self.qemu = subprocess.Popen(
+            [HERE / "qemu", mode, out / "build/linux/arch/x86/boot/bzImage",
+             image or out / "image/root.img", payload, self.console],
+            text=True, bufsize=1, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE)
+
+    def __enter__(self):
+        self.answer("READY")
+        return self
+
+    def __exit__(self, *_):
+        self.qemu.kill()
+        self.qemu.wait()
+
+    def answer(self, token):
+        text = ""
+        for line in self.qemu.stdout:
+            before, sign, status = line.rpartition(f"@@{token} ")
+            if sign:
+                return int(status), text + before
+            text += line
+        return sys.exit(f"the guest died; see {self.console}")
+
+    def run(self, command):
+        """The output of a line of shell, which has to succeed."""
+        token = f"T{next(self.tokens)}"
+        self.qemu.stdin.write(f"{token} {command}\n")
+        status, text = self.answer(token)
+        if status:
+            sys.exit(f"in the guest, {command}: status {status}:\n{text}")
+        return text
