@@ -93,13 +93,14 @@ step() {
 
 # Debian packages, for building, for the tests on the host, for the guest.
 packages=(
-	bc binutils bison ca-certificates ccache clang cpio
-	debian-archive-keyring dejagnu dpkg e2fsprogs elfutils expect flex g++
-	gawk gcc gettext git gperf kmod libc6-dev libclang-rt-dev libdw-dev
-	libelf-dev libjson-c-dev librsvg2-bin libssl-dev lld make mandoc meson
-	mmdebstrap ninja-build patch patchelf perl pkg-config procps python3
-	python3-git python3-ply qemu-system-x86 rsync shellcheck texinfo
-	util-linux valgrind xz-utils zlib1g-dev
+	bc binutils bison ca-certificates ccache chrpath clang cpio
+	debian-archive-keyring debugedit dejagnu dpkg dwz e2fsprogs elfutils
+	expect flex g++ gawk gcc gdb gettext git gperf kmod libc6-dev
+	libclang-rt-dev libdw-dev libelf-dev libjson-c-dev librsvg2-bin
+	libssl-dev linux-perf lld llvm make mandoc meson mmdebstrap ninja-build
+	patch patchelf perl pkg-config procps python3 python3-git python3-ply
+	qemu-system-x86 rsync shellcheck texinfo util-linux valgrind xz-utils
+	zlib1g-dev
 )
 
 missing_packages() {

@@ -270,19 +270,23 @@ static void work_on(struct work *w, struct tool *tool, size_t n)
 }
 
 /*
- * The other links of name @n, without those that are the same name once more;
- * they are done when it is.
+ * Other names of the file that name @n is the first of, without symbolic links
+ * and each once; to be freed.
  */
-static size_t find_links(struct work *w, size_t n, const char **links)
+static size_t find_links(struct work *w, size_t n, char **links)
 {
 	char *first = realpath(w->names[n], NULL), *name;
-	size_t i, count = 0;
+	size_t i, k, count = 0;
 
 	for (i = w->same[n].next; first && i; i = w->same[i].next) {
 		name = realpath(w->names[i], NULL);
-		if (name && strcmp(name, first))
-			links[count++] = w->names[i];
-		free(name);
+		for (k = 0; name && k < count; k++)
+			if (!strcmp(links[k], name))
+				break;
+		if (name && k == count && strcmp(name, first))
+			links[count++] = name;
+		else
+			free(name);
 	}
 	free(first);
 	return count;
@@ -291,20 +295,22 @@ static size_t find_links(struct work *w, size_t n, const char **links)
 /* All names of the file that name @n is the first of, as one. */
 static void work_on_links(struct work *w, struct tool *tool, size_t n)
 {
-	const char **links = calloc(w->nr_names, sizeof(*links));
+	char **links = calloc(w->nr_names, sizeof(*links));
 	size_t i;
 
 	if (!links) {
 		w->outcomes[n].code = fail(tool, w->names[n]);
 		return;
 	}
-	tool->options.links = links;
+	tool->options.links = (const char *const *)links;
 	tool->options.nr_links = find_links(w, n, links);
 	work_on(w, tool, n);
 	for (i = w->same[n].next; i; i = w->same[i].next) {
 		w->outcomes[i].code = w->outcomes[n].code;
 		w->outcomes[i].result = w->outcomes[n].result;
 	}
+	for (i = 0; i < tool->options.nr_links; i++)
+		free(links[i]);
 	tool->options.links = NULL;
 	tool->options.nr_links = 0;
 	free(links);
