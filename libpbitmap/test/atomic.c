@@ -30,13 +30,35 @@ static bool fails(void)
 	return true;
 }
 
-#define WRAP(type, name, parameters, arguments)				\
+/* The order of those calls that make a change last, a letter for each. */
+static char trace[64];
+
+static void add_to_trace(char letter)
+{
+	size_t n = strlen(trace);
+
+	if (n < sizeof(trace) - 1 && letter)
+		trace[n] = letter;
+}
+
+static bool is_directory(int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && S_ISDIR(st.st_mode);
+}
+
+#define WRAP_TRACED(type, name, parameters, arguments, letter)		\
 	type __real_##name parameters;					\
 	type __wrap_##name parameters;					\
 	type __wrap_##name parameters					\
 	{								\
+		add_to_trace(letter);					\
 		return fails() ? (type)-1 : __real_##name arguments;	\
 	}
+
+#define WRAP(type, name, parameters, arguments)				\
+	WRAP_TRACED(type, name, parameters, arguments, 0)
 
 WRAP(ssize_t, pread64, (int fd, void *p, size_t n, off_t at),
      (fd, p, n, at))
@@ -46,10 +68,11 @@ WRAP(int, ftruncate64, (int fd, off_t size), (fd, size))
 WRAP(int, fchown, (int fd, uid_t uid, gid_t gid), (fd, uid, gid))
 WRAP(int, fchmod, (int fd, mode_t mode), (fd, mode))
 WRAP(int, futimens, (int fd, const struct timespec *t), (fd, t))
-WRAP(int, fsync, (int fd), (fd))
-WRAP(int, rename, (const char *from, const char *to), (from, to))
-WRAP(int, linkat, (int from_fd, const char *from, int to_fd, const char *to,
-		   int flags), (from_fd, from, to_fd, to, flags))
+WRAP_TRACED(int, fsync, (int fd), (fd), is_directory(fd) ? 'D' : 'F')
+WRAP_TRACED(int, rename, (const char *from, const char *to), (from, to), 'R')
+WRAP_TRACED(int, linkat, (int from_fd, const char *from, int to_fd,
+			  const char *to, int flags),
+	    (from_fd, from, to_fd, to, flags), 'L')
 WRAP(int, flock, (int fd, int operation), (fd, operation))
 WRAP(ssize_t, fgetxattr,
      (int fd, const char *name, void *p, size_t n), (fd, name, p, n))
@@ -158,6 +181,20 @@ static void test_kill(struct bytes old, struct bytes new,
 	CHECK(named ? leftovers > 10 : leftovers <= 1);
 }
 
+/* The file is on the disk before it has a name, and then the name is. */
+static void test_order(struct bytes old, const char *order)
+{
+	spill("f", old);
+	memset(trace, 0, sizeof(trace));
+	CHECK(pbitmap_add("f", &options) == PBITMAP_WRITTEN);
+	CHECK(!strcmp(trace, order));
+	memset(trace, 0, sizeof(trace));
+	CHECK(pbitmap_add("f", &options) == PBITMAP_UNCHANGED);
+	CHECK(!*trace);
+	CHECK(pbitmap_remove("f", &options) == PBITMAP_WRITTEN);
+	CHECK(!strcmp(trace, order));
+}
+
 /* Somebody else at work on the file, and what is no leftover of ours. */
 static void test_busy(struct bytes old)
 {
@@ -197,6 +234,7 @@ int main(int argc, char **argv)
 			test_kill(plain, annotated, pbitmap_add);
 			test_kill(annotated, plain, pbitmap_remove);
 			test_busy(plain);
+			test_order(plain, named ? "FRD" : "FLRD");
 		}
 	}
 	free(plain.data);
