@@ -18,6 +18,8 @@
 #include "names.h"
 #include "tool.h"
 
+#define ZOOM		1.5		/* of PNG, as far as its height allows */
+#define MAX_HEIGHT	32000.
 #define MARGIN		16
 #define CELLS		128		/* in a row */
 #define ROWS		64		/* of an object, about */
@@ -437,10 +439,14 @@ static bool copy(int from, int to)
 /* NULL, or who could not do it. */
 static const char *convert(int from, int to)
 {
-	static char *arguments[] = { "rsvg-convert", "--format=png",
-				     "--zoom=1.5", NULL };
-	pid_t pid = start_program(arguments, environ, from, to);
+	double height = y + MARGIN;
+	char zoom[32];
+	char *arguments[] = { "rsvg-convert", "--format=png", zoom, NULL };
+	pid_t pid;
 
+	snprintf(zoom, sizeof(zoom), "--zoom=%.3f", height * ZOOM < MAX_HEIGHT ?
+		 ZOOM : MAX_HEIGHT / height);
+	pid = start_program(arguments, environ, from, to);
 	errno = pid < 0 ? -pid : EIO;
 	return pid < 0 || end_of_program(pid) ? "rsvg-convert: " : NULL;
 }
