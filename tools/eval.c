@@ -352,14 +352,17 @@ static void print_text(void)
 	size_t i;
 
 	printf("%" PRIu64 " launches, %" PRIu64 " objects in all\n"
-	       "%-18s %10s %10s %10s\n", nr_launches, nr_objects, "predictor",
-	       "precision", "recall", "over-read");
+	       "%-18s %10s %10s %10s %8s %8s\n", nr_launches, nr_objects,
+	       "predictor", "precision", "recall", "over-read", "missed",
+	       "in vain");
 	for (i = 0; i < NR_POLICIES; i++) {
 		s = &sums[i];
-		printf("%-18s %8.1f %% %8.1f %% %8.1f %%\n", policies[i].name,
+		printf("%-18s %8.1f %% %8.1f %% %8.1f %% %8" PRIu64 " %8"
+		       PRIu64 "\n", policies[i].name,
 		       100 * part(s->hits, s->predicted),
 		       100 * part(s->hits, s->touched),
-		       100 * part(s->predicted - s->hits, s->touched));
+		       100 * part(s->predicted - s->hits, s->touched),
+		       s->touched - s->hits, s->predicted - s->hits);
 	}
 }
 
