@@ -303,6 +303,10 @@ static void test_merge(void)
 	CHECK(pbitmap_counter(a, 2, 1) == 0);
 	CHECK(pbitmap_counter(a, 2, 2) == 2);
 	CHECK(!pbitmap_copy(c, a) && same_learning(c, a));
+	/* One that has learned nothing does not count. */
+	others[0] = a;
+	CHECK(!pbitmap_reset(b) && !pbitmap_merge(b, others, 1));
+	CHECK(same_learning(b, a));
 	pbitmap_close(a);
 	pbitmap_close(b);
 	pbitmap_close(c);
