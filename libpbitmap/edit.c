@@ -50,7 +50,8 @@ static int check_object(const struct pbitmap *pb)
 	if (pb->ehdr.e_type != ET_EXEC && pb->ehdr.e_type != ET_DYN)
 		return pb_refuse(pb, "neither executable nor shared object");
 	if (pb->ehdr.e_machine == EM_PARISC)
-		return pb_refuse(pb, "PA-RISC uses the flag for something else");
+		return pb_refuse(pb, "PA-RISC uses the flag for something"
+				 " else");
 	if (!pb->stack)
 		return pb_refuse(pb, "no PT_GNU_STACK");
 	if (is_debug_file(pb))
@@ -129,7 +130,8 @@ static bool put_shdrs(const struct pbitmap *pb, const struct plan *plan,
 	unsigned char *ours = table + tail->shndx * entsize;
 	unsigned char *names = table + tail->shstrndx * entsize;
 
-	if (pb->shnum && !pb_read(pb->fd, table, pb->shnum * entsize, pb->ehdr.e_shoff))
+	if (pb->shnum && !pb_read(pb->fd, table, pb->shnum * entsize,
+				  pb->ehdr.e_shoff))
 		return false;
 	if (tail->shnum >= SHN_LORESERVE)
 		pb_put(pb, table + FIELD(pb, Shdr, sh_size), tail->shnum);

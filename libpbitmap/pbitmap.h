@@ -42,7 +42,7 @@ enum pbitmap_state {
 enum pbitmap_result {
 	PBITMAP_UNCHANGED,		/* nothing to do, nothing written */
 	PBITMAP_WRITTEN,		/* file replaced */
-	PBITMAP_INEXACT,		/* removed, the original bytes are lost */
+	PBITMAP_INEXACT,		/* removed, original bytes are lost */
 };
 
 enum pbitmap_level {

@@ -178,8 +178,8 @@ static bool link_option(struct tool *tool, int letter, const char *value)
 
 static const struct tool_option link_options[] = {
 	OPTION_JSON,
-	{ LETTER_LIKE, "like", "FILE", "an object for the machine that the ELF\n"
-	  "file FILE is for" },
+	{ LETTER_LIKE, "like", "FILE",
+	  "an object for the machine that the ELF\nfile FILE is for" },
 	{ 'o', "output", "OBJECT", "write OBJECT, not assembly" },
 	{ 'P', "page-size", "SIZE", "bytes of a page, 4096 by default" },
 	{ LETTER_SIZE, "size", "SIZE", "bytes to reserve, 16384 by default" },

@@ -60,14 +60,16 @@ enum {
 
 /* Options that mean the same wherever they are; pbitmap.c knows them. */
 #define OPTION_DRY_RUN	{ 'n', "dry-run", NULL, "check, but write nothing" }
-#define OPTION_FORCE	{ 'f', "force", NULL, "skip the checks for signatures, "\
-			  "privileges,\nhard links and appended data" }
+#define OPTION_FORCE	{ 'f', "force", NULL, \
+			  "skip the checks for signatures, privileges,\n" \
+			  "hard links and appended data" }
 #define OPTION_HARDLINKS { LETTER_HARDLINKS, "hardlinks", NULL, \
 			  "work on a file with several names all of\n" \
 			  "which are given, and keep it one file" }
 #define OPTION_JOBS	{ 'j', "jobs", "N", "work on N files at a time" }
 #define OPTION_JSON	{ LETTER_JSON, "json", NULL, "print JSON" }
-#define OPTION_OUTPUT	{ 'o', "output", "FILE", "write FILE instead of the one read" }
+#define OPTION_OUTPUT	{ 'o', "output", "FILE", \
+			  "write FILE instead of the one read" }
 #define OPTION_PRESERVE	{ 'p', "preserve", NULL, \
 			  "keep the time of the last modification" }
 #define OPTION_RECURSIVE { 'r', "recursive", NULL, \
