@@ -18,7 +18,7 @@
 #include "names.h"
 #include "tool.h"
 
-#define ZOOM		1.5		/* of PNG, as far as its height allows */
+#define ZOOM		1.5		/* of PNG, if its height allows */
 #define MAX_HEIGHT	32000.
 #define MARGIN		16
 #define CELLS		128		/* in a row */

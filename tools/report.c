@@ -99,8 +99,9 @@ static void text_line(const struct line *line)
 
 	text_numbers(line->size, line->info.pages, line->info.predicted,
 		     line->predicted_bytes);
-	printf("  %-4s  %-7s  %s%s\n", list, line->state, line->object->path,
-	       line->object->mapped ? "" : " (not mapped)");
+	printf("  %-4s  %-7s  ", list, line->state);
+	print_path(line->object->path);
+	puts(line->object->mapped ? "" : " (not mapped)");
 }
 
 static void text_totals(const struct totals *totals)

@@ -205,18 +205,14 @@ static void text_map(const struct pbitmap *pb, unsigned int segment,
 		       each);
 }
 
-/* The path with what a terminal might take for a command as '?'. */
 static void text_objects(const struct pbitmap *pb)
 {
 	struct pbitmap_object_info info = { .sz = sizeof(info) };
-	const char *c;
 	unsigned int i;
 
 	for (i = 0; !pbitmap_get_object(pb, i, &info); i++) {
 		printf("    %u ", info.counter);
-		for (c = info.name; *c; c++)
-			putchar((unsigned char)*c < ' ' || *c == 0x7f ?
-				'?' : *c);
+		print_path(info.name);
 		putchar('\n');
 	}
 }

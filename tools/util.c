@@ -38,6 +38,14 @@ void add_part(json_object *object, const char *key, double value)
 	json_object_object_add(object, key, number);
 }
 
+void print_path(const char *path)
+{
+	unsigned char c;
+
+	while ((c = *path++))
+		putchar(c < ' ' || c == 0x7f ? '?' : c);
+}
+
 void print_document(json_object *root)
 {
 	puts(json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY |

@@ -14,6 +14,9 @@ char *read_text(const char *file);
 void add_number(struct json_object *object, const char *key, uint64_t value);
 void add_part(struct json_object *object, const char *key, double value);
 
+/* As text, with ? for what a terminal might take for a command. */
+void print_path(const char *path);
+
 /* Prints the whole, and frees it. */
 void print_document(struct json_object *root);
 
