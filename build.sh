@@ -99,8 +99,8 @@ packages=(
 	libclang-rt-dev libdw-dev libelf-dev libjson-c-dev librsvg2-bin
 	libssl-dev linux-perf lld llvm make mandoc meson mmdebstrap ninja-build
 	patch patchelf perl pkg-config procps python3 python3-git python3-ply
-	qemu-system-x86 rsync shellcheck texinfo util-linux valgrind xz-utils
-	zlib1g-dev
+	qemu-system-x86 rsync shellcheck strace texinfo util-linux valgrind
+	xz-utils zlib1g-dev
 )
 
 missing_packages() {
@@ -509,6 +509,74 @@ glibc() {
 	step glibc "$(tree_hash "$out/src/glibc") $(gcc --version)" make_glibc
 }
 
+# The same without our patches, to compare with. Under out/base all lies as
+# under out, so that ccache finds what both have in common.
+make_unpatched() {
+	local tree=$out/src/glibc out=$out/base
+	rm -rf "$out"
+	mkdir -p "$out/src"
+	plain_git clone -q --shared --no-checkout "$tree" "$out/src/glibc"
+	plain_git -C "$out/src/glibc" checkout -q --detach base
+	configure_glibc
+	make -C "$out/build/glibc" -j"$JOBS"
+}
+
+unpatched() {
+	deps
+	glibc_tree
+	step unpatched "$(gcc --version) $(
+		plain_git -C "$out/src/glibc" rev-parse base) $(
+		declare -f configure_glibc)" make_unpatched
+}
+
+suites_unpatched() {
+	testsuite/glibc-check full "$out/base/src/glibc" \
+		"$out/base/build/glibc" >"$out/glibc-check/unpatched"
+}
+
+suites_patched() {
+	testsuite/glibc-check full "$out/src/glibc" "$out/build/glibc" \
+		>"$out/glibc-check/patched"
+}
+
+glibc_check() {
+	glibc
+	unpatched
+	mkdir -p "$out/glibc-check"
+	step suites-unpatched "$(cat "$out/stamp/unpatched") $(
+		files_hash testsuite/glibc-check)" suites_unpatched
+	step suites-patched "$(cat "$out/stamp/glibc") $(
+		files_hash testsuite/glibc-check)" suites_patched
+	testsuite/glibc-check compare "$out/src/glibc" "$out/build/glibc" \
+		"$out/glibc-check/unpatched" "$out/glibc-check/patched"
+}
+
+# What a user compiles and links against, and runs programs in: the C library
+# with the kernel's headers, and the compiler's own libraries. It may be moved.
+make_sysroot() {
+	local root=$out/sysroot directory library
+	rm -rf "$root"
+	mkdir -p "$root/usr"
+	make -s -C "$out/src/linux" "O=$out/build/linux" \
+		"INSTALL_HDR_PATH=$root/usr" headers_install
+	for directory in lib lib64 usr/include usr/lib; do
+		mkdir -p "$root/$directory"
+		cp -a "$out/stage/glibc/$directory/." "$root/$directory"
+	done
+	for library in libgcc_s.so.1 libstdc++.so.6; do
+		cp "$(g++ -print-file-name=$library)" \
+			"$root/lib/x86_64-linux-gnu"
+	done
+	install -m 755 glibc-patches/sysroot-run "$root/run"
+}
+
+sysroot() {
+	glibc
+	linux_tree
+	step sysroot "$(cat "$out/stamp/glibc") $(tree_hash "$out/src/linux") $(
+		files_hash glibc-patches/sysroot-run)" make_sysroot
+}
+
 #
 # tools
 #
@@ -555,10 +623,20 @@ make_root() {
 	: >"$out/image/root/etc/fstab"
 }
 
+# make_ext4 ROOT IMAGE: the file system, without mounting anything.
+make_ext4() {
+	local size
+	size=$(du -sm --apparent-size "$1" | cut -f1)
+	rm -f "$2"
+	mke2fs -q -t ext4 -L root -b 4096 \
+		-E lazy_itable_init=0,lazy_journal_init=0 -d "$1" \
+		"$2" "$((size * 110 / 100 + 160))M"
+}
+
 # Our C library over Debian's, file by file: the same names, without debug
-# information. Then the file system, without mounting anything.
+# information.
 make_image() {
-	local root=$out/image/root stage=$out/stage/glibc file target size
+	local root=$out/image/root stage=$out/stage/glibc file target
 	for file in "$stage"/lib/x86_64-linux-gnu/*.so* "$stage"/lib64/*; do
 		target=$root/lib/x86_64-linux-gnu/${file##*/}
 		if [[ -f $target && ! -L $target && ! -L $file ]]; then
@@ -568,11 +646,7 @@ make_image() {
 	done
 	install -m 755 "$stage/usr/bin/ldd" "$root/usr/bin/ldd"
 	chroot "$root" /lib64/ld-linux-x86-64.so.2 --version
-	size=$(du -sm --apparent-size "$root" | cut -f1)
-	rm -f "$out/image/root.img"
-	mke2fs -q -t ext4 -L root -b 4096 \
-		-E lazy_itable_init=0,lazy_journal_init=0 -d "$root" \
-		"$out/image/root.img" "$((size * 110 / 100 + 160))M"
+	make_ext4 "$root" "$out/image/root.img"
 }
 
 image() {
@@ -601,6 +675,62 @@ payload() {
 		cat "$out/stamp/tools")" make_payload
 }
 
+# The same image with a bitmap in each ELF file below /usr, by force also where
+# it is set-id or linked twice, and with predictions that a launch could have
+# left there.
+make_annotated() {
+	local root=$out/image/annotated list=$out/image/annotated.list
+	rm -rf "$root"
+	cp -a --reflink=auto "$out/image/root" "$root"
+	find "$root/usr" -xdev -type f -size +0 | perl -ne 'chomp;
+		open F, "<", $_ and read(F, $b, 4) == 4 and $b eq "\x7fELF"
+			and print "$_\n"' >"$list"
+	# 4: some were refused, and it says which.
+	"$out/build/tools/tools/pbitmap" add --force -q "@$list" || [[ $? == 4 ]]
+	xargs -a "$list" -n 1 "$out/build/tools/tools/pbitmap" show -q \
+		2>/dev/null | grep -xF -f "$list" >"$list.done"
+	say "$(wc -l <"$list.done") of $(wc -l <"$list") files have bitmaps"
+	[[ $(wc -l <"$list.done") -ge 800 ]]
+	awk '{ print $0, "predict:" NR }' "$list.done" |
+		xargs -n 2 "$out/payload/pbitmap/t/edit"
+	make_ext4 "$root" "$out/image/annotated.img"
+	rm -rf "$root"
+}
+
+annotated() {
+	image
+	payload
+	step annotated "$(cat "$out/stamp/image" "$out/stamp/payload")" \
+		make_annotated
+}
+
+#
+# stock: Debian's own kernel
+#
+
+fetch_stock() {
+	local package
+	package=$(private_apt -s -qq install linux-image-amd64 |
+		sed -n 's/^Inst \(linux-image-[0-9][^ ]*\) .*/\1/p')
+	[[ -n $package ]]
+	rm -rf "$out/dl/stock"
+	mkdir "$out/dl/stock"
+	cd "$out/dl/stock"
+	private_apt download "$package"
+}
+
+make_stock() {
+	testsuite/guest/stock "$out"/dl/stock/*.deb "$out/image/root" \
+		"$out/stock"
+}
+
+stock() {
+	fetch
+	step fetch-stock "$(cat "$out/stamp/fetch")" fetch_stock
+	step stock "$(cat "$out/stamp/fetch-stock" "$out/stamp/image") $(
+		files_hash testsuite/guest/stock)" make_stock
+}
+
 #
 # demo, check
 #
@@ -621,10 +751,20 @@ traces() {
 	testsuite/traces "$out"
 }
 
-check() {
+startup() {
 	kernel
 	image
 	payload
+	unpatched
+	[[ $# -gt 0 ]] || set -- ffmpeg -version
+	testsuite/guest/startup "$out" "$@"
+}
+
+check() {
+	kernel
+	sysroot
+	annotated
+	stock
 	check_patches
 	testsuite/run
 }
@@ -718,6 +858,9 @@ help() {
 	  fetch          download the kernel's and glibc's source packages
 	  kernel         patch and build the kernel
 	  glibc          patch and build the C library
+	  glibc-check    run five of its own test suites with and without the
+	                 patches, and compare; takes long
+	  sysroot        make out/sysroot: compile, link and run with that library
 	  tools          build libpbitmap and the pbitmap command
 	  image          make the guest's root and payload
 	  demo [PROGRAM [ARGUMENT...]]
@@ -725,6 +868,9 @@ help() {
 	                 bitmaps, in virtual time (default: ffmpeg -version)
 	  traces         record launches in the guest, and print what predictors
 	                 make of them
+	  startup [PROGRAM [ARGUMENT...]]
+	                 measure what the patched dynamic linker costs a program
+	                 without bitmaps, against the unpatched one
 	  check          run all tests
 	  fuzz [SECONDS] fuzz the library (default: 1800)
 	  coverage       how many lines of the library the tests run
@@ -756,15 +902,17 @@ fetch)
 	fetch
 	say "$kernel_package $(fetched_version "$kernel_package")," \
 	    "$glibc_package $(fetched_version "$glibc_package")" ;;
-kernel | glibc | tools | traces | check | coverage | sweep | package | \
-refresh | clean | help)
+glibc-check)
+	glibc_check ;;
+kernel | glibc | sysroot | tools | traces | check | coverage | sweep | \
+package | refresh | clean | help)
 	"${1:-help}" ;;
 check-patches)
 	check_patches ;;
 image)
 	image
 	payload ;;
-demo | fuzz | carry)
+demo | fuzz | carry | startup)
 	"$@" ;;
 *)
 	help >&2

@@ -10,6 +10,8 @@
  *		u16|u32|u64:OFFSET:VALUE
  *		header-crc, planes-crc, objects-crc
  *					make that checksum right again
+ *		predict:SEED		what a launch could have taught: about
+ *					half of the pages, in runs of 4
  *		elf:OFFSET:VALUE	exclusive or on a byte of the file
  *		section:FIELD:VALUE	the sh_offset or sh_size of its header
  */
@@ -118,6 +120,36 @@ static void fill(uint64_t offset, size_t n, unsigned int seed)
 	}
 }
 
+static void predict_segment(struct pbitmap_header *h,
+			    struct pbitmap_segment *segment, unsigned int seed)
+{
+	size_t size = PBITMAP_PLANE_SIZE(segment->pages);
+	unsigned char *plane = at(section->sh_offset + segment->offset,
+				  PBITMAP_NR_PLANES * size);
+	uint64_t n;
+
+	memset(plane, 0, PBITMAP_NR_PLANES * size);
+	for (n = 0; n < segment->pages; n++) {
+		if (n % 4 == 0)
+			seed = seed * 1103515245 + 12345;
+		if (seed & 1 << 28)
+			plane[n / 8] |= 1 << n % 8;
+	}
+	memcpy(plane + size, plane, size);
+	h->launches = 1;
+}
+
+static void predict(struct pbitmap_header *h, unsigned int seed)
+{
+	struct pbitmap_segment *segment = (void *)((char *)h + h->header_size);
+	int i;
+
+	for (i = 0; i < h->nr_segments; i++)
+		predict_segment(h, &segment[i], seed + i);
+	fix_planes(h);
+	fix_header(h);
+}
+
 static void change(const char *action)
 {
 	struct pbitmap_header *h = (void *)at(section->sh_offset, sizeof(*h));
@@ -132,6 +164,8 @@ static void change(const char *action)
 		fix_objects(h);
 	else if (sscanf(action, "fill:%lli:%lli:%u", &a, &b, &c) == 3)
 		fill(a, b, c);
+	else if (sscanf(action, "predict:%u", &c) == 1)
+		predict(h, c);
 	else if (sscanf(action, "xor:%lli:%lli", &a, &b) == 2)
 		*at(section->sh_offset + a, 1) ^= b;
 	else if (sscanf(action, "u16:%lli:%lli", &a, &b) == 2)
