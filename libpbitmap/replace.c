@@ -148,13 +148,20 @@ static bool copy_xattrs(int from, int to)
 	return !capability || copy_xattr(from, to, CAPABILITY);
 }
 
+/* A new file may have got one from its directory. */
+static bool drop_acl(int fd)
+{
+	return !fremovexattr(fd, "system.posix_acl_access") ||
+	       errno == ENODATA || errno == ENOTSUP;
+}
+
 /* The owner first: changing it takes set-id bits away. */
 static bool copy_attributes(int from, int to, const struct stat *st,
 			    const struct pbitmap_options *options)
 {
 	const struct timespec times[] = { st->st_atim, st->st_mtim };
 
-	return !fchown(to, st->st_uid, st->st_gid) &&
+	return drop_acl(to) && !fchown(to, st->st_uid, st->st_gid) &&
 	       !fchmod(to, st->st_mode & 07777) &&
 	       copy_xattrs(from, to) &&
 	       (!(options->flags & PBITMAP_KEEP_TIMES) ||
