@@ -72,9 +72,9 @@ static uint64_t section_size(const struct plan *plan)
 			1ULL << plan->header.page_shift);
 }
 
-/* Decides where everything goes. */
-static int lay_out(const struct pbitmap *pb, const struct plan *plan,
-		   struct tail *tail)
+/* Where everything goes; the bytes come later. */
+static void lay_out(const struct pbitmap *pb, const struct plan *plan,
+		    struct tail *tail)
 {
 	uint64_t names_size = sizeof("") + sizeof(PBITMAP_SECTION);
 
@@ -92,13 +92,14 @@ static int lay_out(const struct pbitmap *pb, const struct plan *plan,
 	tail->names_size = names_size;
 	tail->shoff = tail->section_size + align_up(names_size, 8);
 	tail->size = tail->shoff + tail->shnum * pb->shdr_size;
-	if (!pb->is64 && tail->start + tail->size > UINT32_MAX)
-		return pb_refuse(pb, "too large for its ELF class");
+}
 
-	tail->bytes = calloc(1, tail->size);
-	if (!tail->bytes)
-		return pb_fail_errno(&pb->options, "section headers");
-	return 0;
+static uint64_t end_of_tail(const struct pbitmap *pb, const struct plan *plan)
+{
+	struct tail tail;
+
+	lay_out(pb, plan, &tail);
+	return tail.start + tail.size;
 }
 
 /*
@@ -234,11 +235,12 @@ static int append(const struct pbitmap *pb, struct pbitmap *from)
 {
 	struct tail tail = { 0 };
 	struct undo undo;
-	int ret;
+	int ret = 0;
 
-	ret = lay_out(pb, &from->plan, &tail);
-	if (ret)
-		return ret;
+	lay_out(pb, &from->plan, &tail);
+	tail.bytes = calloc(1, tail.size);
+	if (!tail.bytes)
+		return pb_fail_errno(&pb->options, "section headers");
 	if (!put_names(pb, &tail) || !put_shdrs(pb, &from->plan, &tail)) {
 		ret = pb_fail_errno(&pb->options, "read");
 		goto out;
@@ -400,6 +402,8 @@ static int prepare(struct pbitmap *pb, unsigned int shift)
 				 " a bitmap");
 	} else if (pb->payload && !(options->flags & PBITMAP_FORCE)) {
 		return pb_refuse(pb, "data follow the end of the ELF file");
+	} else if (!pb->is64 && end_of_tail(pb, &plan) > UINT32_MAX) {
+		return pb_refuse(pb, "too large for its ELF class");
 	}
 	if (pb->state == PBITMAP_STALE)
 		pb_log(options, PBITMAP_LOG_INFO, "replacing stale bitmap: %s",
