@@ -18,6 +18,7 @@ glibc_package=glibc-source
 kernel_patches=kernel-patches/6.12
 glibc_patches=glibc-patches/2.41
 kernel_config=testsuite/config/kernel.config
+debug_config=testsuite/config/debug.config
 image_packages=testsuite/guest/packages
 
 # Same bytes and same ccache keys whoever builds, wherever.
@@ -441,17 +442,18 @@ check_patches() {
 # kernel
 #
 
+# In out/build/$flavour, configured by the files in configs.
 make_kernel() {
-	local build=$out/build/linux line
+	local build=$out/build/$flavour line
 	local make=(make -C "$out/src/linux" "O=$build" "CC=$cc" -j"$JOBS")
 	mkdir -p "$build"
 	"${make[@]}" -s KCONFIG_CONFIG="$build/.config.new" tinyconfig
 	"$out/src/linux/scripts/kconfig/merge_config.sh" -m -O "$build" \
-		"$build/.config.new" "$kernel_config"
+		"$build/.config.new" "${configs[@]}"
 	"${make[@]}" -s olddefconfig
 	rm -f "$build/.config.new"
 	# An option whose dependencies are not met is dropped silently.
-	grep CONFIG_ "$kernel_config" | while read -r line; do
+	cat "${configs[@]}" | grep CONFIG_ | while read -r line; do
 		case $line in
 		CONFIG_*)
 			grep -qx "$line" "$build/.config" ||
@@ -464,11 +466,18 @@ make_kernel() {
 	"${make[@]}" bzImage
 }
 
-kernel() {
+# kernel_flavour STEP FLAVOUR CONFIG...
+kernel_flavour() {
+	local step=$1 flavour=$2 configs=("${@:3}")
 	deps
 	linux_tree
-	step kernel "$(tree_hash "$out/src/linux") $(gcc --version) $(
-		files_hash "$kernel_config")" make_kernel
+	step "$step" "$(tree_hash "$out/src/linux") $(gcc --version) $(
+		files_hash "${configs[@]}")" make_kernel
+}
+
+kernel() { kernel_flavour kernel linux "$kernel_config"; }
+kernel_debug() {
+	kernel_flavour kernel-debug linux-debug "$kernel_config" "$debug_config"
 }
 
 #
