@@ -669,7 +669,7 @@ make_payload() {
 	local stage=$out/payload
 	rm -rf "$stage"
 	mkdir -p "$stage/pbitmap/bin" "$stage/pbitmap/t"
-	install -m 755 testsuite/guest/{init,measure,outside,record} \
+	install -m 755 testsuite/guest/{init,measure,outside,record,waits} \
 		"$out/build/tools/tools/pbitmap" "$stage/pbitmap/bin"
 	gcc -O2 -Wall -static -o "$stage/pbitmap/bin/launch" \
 		testsuite/guest/launch.c
