@@ -234,6 +234,7 @@ static void test_sources(void)
 	pbitmap_close(path);
 	path = open_f();
 	CHECK(same_learning(path, memory));
+	pbitmap_close(memory);
 	CHECK(pbitmap_open_memory(file.data, file.size, &options, &memory) ==
 	      -PBITMAP_ERR_NOT_ELF);
 	CHECK(pbitmap_open_memory(file.data, 0, &options, &memory) ==
