@@ -2,13 +2,14 @@
 /*
  * mutants: give damaged copies of an annotated DSO to dlopen.
  *
- *	mutants SEED COPY FIRST COUNT
+ *	mutants SEED COPY COUNT [KIND...]
  *
- * Makes copy number FIRST, FIRST + 1... of the DSO SEED as the file COPY, each
- * damaged in its own way in what a reader of its bitmap goes by: the bitmap,
- * its section header, what leads to that, the length of the file. Prints for
- * each what dlopen did: "ok", dlopen's error, or the signal. The same number
- * is the same damage, so that two runs can be compared.
+ * Makes COUNT copies of the DSO SEED as the file COPY, each damaged in its own
+ * way in what a reader of its bitmap goes by: the bitmap, its section header,
+ * what leads to that, the length of the file. KINDs, numbers of the table of
+ * damages below, leave out the others. Prints for each copy what dlopen did:
+ * "ok", dlopen's error, or the signal. The same number is the same damage, so
+ * that two runs can be compared.
  */
 #include <dlfcn.h>
 #include <elf.h>
@@ -247,13 +248,13 @@ static void (*const damages[])(void) = {
 	damage_length,
 };
 
+#define NR_DAMAGES (sizeof(damages) / sizeof(damages[0]))
+
 static void mutate(unsigned int number)
 {
-	size_t kinds = sizeof(damages) / sizeof(damages[0]);
-
 	state = number;
 	fresh();
-	damages[number % kinds]();
+	damages[number % NR_DAMAGES]();
 	if (below(4) == 0)
 		damage_bitmap();
 }
@@ -305,17 +306,31 @@ static void try(unsigned int number, const char *copy)
 	fflush(stdout);
 }
 
+/* Whether one of the KINDs is that of this number. */
+static int wanted(unsigned int number, char **kinds)
+{
+	if (!*kinds)
+		return 1;
+	while (*kinds)
+		if (number % NR_DAMAGES == strtoul(*kinds++, NULL, 10))
+			return 1;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
-	unsigned int number, end;
+	unsigned int number, count;
 
-	if (argc != 5)
-		errx(2, "usage: mutants SEED COPY FIRST COUNT");
+	if (argc < 4)
+		errx(2, "usage: mutants SEED COPY COUNT [KIND...]");
 	read_seed(argv[1]);
-	number = atoi(argv[3]);
-	end = number + atoi(argv[4]);
-	for (; number < end; number++)
+	count = atoi(argv[3]);
+	for (number = 0; count; number++) {
+		if (!wanted(number, argv + 4))
+			continue;
 		try(number, argv[2]);
+		count--;
+	}
 	unlink(argv[2]);
 	return 0;
 }
