@@ -840,6 +840,13 @@ package() {
 	testsuite/package/run "$out" "$packaged"
 }
 
+debug() {
+	kernel_debug
+	image
+	payload
+	testsuite/run debug "$@"
+}
+
 clean() {
 	local tree
 	for tree in linux glibc; do
@@ -881,6 +888,8 @@ help() {
 	                 measure what the patched dynamic linker costs a program
 	                 without bitmaps, against the unpatched one
 	  check          run all tests
+	  debug [TEST]   run the guest's tests, longer, on a kernel with KASAN,
+	                 lockdep and other checks
 	  fuzz [SECONDS] fuzz the library (default: 1800)
 	  coverage       how many lines of the library the tests run
 	  sweep          let other tools work on a desktop with bitmaps
@@ -921,7 +930,7 @@ check-patches)
 image)
 	image
 	payload ;;
-demo | fuzz | carry | startup)
+demo | debug | fuzz | carry | startup)
 	"$@" ;;
 *)
 	help >&2
