@@ -218,7 +218,7 @@ const struct command add_command = {
 	.results = true,
 };
 
-static const struct tool_option remove_options[] = {
+const struct tool_option edit_options[] = {
 	OPTION_FORCE,
 	OPTION_HARDLINKS,
 	OPTION_JOBS,
@@ -234,7 +234,7 @@ const struct command remove_command = {
 	.name = "remove",
 	.operands = "FILE...",
 	.help = "take the bitmap of each FILE away",
-	.options = remove_options,
+	.options = edit_options,
 	.work = remove_file,
 	.parallel = true,
 	.one_output = true,

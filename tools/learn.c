@@ -162,23 +162,11 @@ static int reset_file(struct tool *tool, const char *file)
 	return EXIT_DONE;
 }
 
-static const struct tool_option reset_options[] = {
-	OPTION_FORCE,
-	OPTION_HARDLINKS,
-	OPTION_JOBS,
-	OPTION_JSON,
-	OPTION_DRY_RUN,
-	OPTION_OUTPUT,
-	OPTION_PRESERVE,
-	OPTION_RECURSIVE,
-	{ }
-};
-
 const struct command reset_command = {
 	.name = "reset",
 	.operands = "FILE...",
 	.help = "forget what the bitmap of each FILE has learned",
-	.options = reset_options,
+	.options = edit_options,
 	.work = reset_file,
 	.parallel = true,
 	.one_output = true,

@@ -131,6 +131,9 @@ int work_on_files(const struct command *command, struct tool *tool,
 		  char **arguments);
 void progress_clear(void);
 
+/* edit.c: options of what changes a bitmap and needs to know no more. */
+extern const struct tool_option edit_options[];
+
 /* pages.c: what show --pages says of a segment. */
 void pages_text(const struct pbitmap *pb, unsigned int segment,
 		const struct pbitmap_segment_info *info, uint32_t page_size,
