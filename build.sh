@@ -675,7 +675,7 @@ make_payload() {
 		testsuite/guest/launch.c
 	install -m 644 testsuite/guest/launches "$stage/pbitmap"
 	make -C testsuite/pbitmap.guest OUT="$stage/pbitmap/t"
-	tar cf "$out/payload.tar" --owner=0 --group=0 -C "$stage" pbitmap
+	tar cSf "$out/payload.tar" --owner=0 --group=0 -C "$stage" pbitmap
 }
 
 payload() {
