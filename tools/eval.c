@@ -404,7 +404,7 @@ static int eval_end(struct tool *tool)
 
 	if (tool->json)
 		print_policies();
-	else
+	else if (nr_launches)
 		print_text();
 	while ((l = learners)) {
 		learners = l->next;

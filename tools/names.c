@@ -206,13 +206,17 @@ const struct name *next_section(const struct names *names,
 const struct name *first_symbol(const struct names *names, uint64_t start,
 				uint64_t end)
 {
+	const struct name *section = first_section(names, start, end);
 	size_t n = begun(names->symbols, names->nr_symbols, start);
+	const struct name *before = n ? &names->symbols[n - 1] : NULL;
 	const struct name *after = entry(names->symbols, names->nr_symbols, n,
 					 end);
 
-	if (n && (names->symbols[n - 1].end > start || !after))
-		return &names->symbols[n - 1];
-	return after;
+	if (before && before->end > start)
+		return before;
+	if (after || !before || (section && before->start < section->start))
+		return after;
+	return before;
 }
 
 const struct name *next_symbol(const struct names *names,

@@ -30,7 +30,8 @@ void names_close(struct names *names);
 
 /*
  * Walk what overlaps @start to @end: the first entry, and its successor, NULL
- * when there is none.  first_symbol() falls back on the last one before.
+ * when there is none.  first_symbol() falls back on the last one before that
+ * lies in the same section.
  */
 const struct name *first_section(const struct names *names, uint64_t start,
 				 uint64_t end);

@@ -40,21 +40,29 @@ static bool next_page(const struct pbitmap *pb, unsigned int segment,
 	return false;
 }
 
-static void text_sections(const struct names *names, const struct page *page)
+/* How many characters the names of the page's sections take. */
+static int sections_width(const struct names *names, const struct page *page)
 {
-	const struct name *section = first_section(names, page->start,
-						   page->end);
+	const struct name *at = first_section(names, page->start, page->end);
 	int width = 0;
 
-	if (!section)
-		width = printf("-");
-	for (; section; section = next_section(names, section, page->end)) {
-		if (width)
-			width += printf(",");
-		print_name(stdout, section->name);
-		width += strlen(section->name);
+	for (; at; at = next_section(names, at, page->end))
+		width += strlen(at->name) + (width ? 1 : 0);
+	return width ? width : 1;
+}
+
+static void text_sections(const struct names *names, const struct page *page,
+			  int width)
+{
+	const struct name *at = first_section(names, page->start, page->end);
+
+	printf("%s", at ? "" : "-");
+	while (at) {
+		print_name(stdout, at->name);
+		at = next_section(names, at, page->end);
+		printf("%s", at ? "," : "");
 	}
-	printf("%*s", width < 16 ? 16 - width : 0, "");
+	printf("%*s", width - sections_width(names, page), "");
 }
 
 static void text_symbols(const struct names *names, const struct page *page)
@@ -63,11 +71,12 @@ static void text_symbols(const struct names *names, const struct page *page)
 	unsigned int n = 0;
 	char *text;
 
+	printf("  %s", symbol ? "" : "-");
 	for (; symbol; symbol = next_symbol(names, symbol, page->end)) {
 		if (n++ >= TEXT_SYMBOLS)
 			continue;
 		text = readable(symbol->name);
-		printf("%s", n > 1 ? ", " : "  ");
+		printf("%s", n > 1 ? ", " : "");
 		print_name(stdout, text ? text : symbol->name);
 		if (symbol->start < page->start)
 			printf("+0x%" PRIx64, page->start - symbol->start);
@@ -82,14 +91,21 @@ void pages_text(const struct pbitmap *pb, unsigned int segment,
 		const struct names *names)
 {
 	struct page page = { 0 };
+	int width = strlen("sections"), n;
 
-	if (info->predicted)
-		printf("    %8s %10s  %-16s  %s\n", "page", "offset",
-		       "sections", "symbols");
+	if (!info->predicted)
+		return;
+	for (; next_page(pb, segment, info, page_size, &page); page.number++) {
+		n = sections_width(names, &page);
+		width = width < n ? n : width;
+	}
+	printf("    %8s %10s  %-*s  %s\n", "page", "offset", width, "sections",
+	       "symbols");
+	page.number = 0;
 	for (; next_page(pb, segment, info, page_size, &page); page.number++) {
 		printf("    %8" PRIu64 " 0x%08" PRIx64 "  ", page.number,
 		       page.offset);
-		text_sections(names, &page);
+		text_sections(names, &page, width);
 		text_symbols(names, &page);
 		putchar('\n');
 	}

@@ -61,8 +61,9 @@ static void help(const struct command *command)
 	size_t i;
 
 	if (command) {
-		printf("Usage: pbitmap %s [OPTION...] %s\n%s\n\nOptions:\n",
-		       command->name, command->operands, command->help);
+		printf("Usage: pbitmap %s [OPTION...]%s%s\n%s\n\nOptions:\n",
+		       command->name, *command->operands ? " " : "",
+		       command->operands, command->help);
 		help_options(command->options);
 		help_options(common_options);
 		return;
@@ -80,9 +81,13 @@ static void help(const struct command *command)
 "3 no bitmap or a stale one, 4 refused.\n");
 }
 
+/* The command that is being run, if it is known. */
+static const struct command *running;
+
 int usage(const char *text, const char *what)
 {
-	fprintf(stderr, "pbitmap: %s%s\nTry 'pbitmap --help'.\n", text, what);
+	fprintf(stderr, "pbitmap: %s%s\nTry 'pbitmap %s%s--help'.\n", text, what,
+		running ? running->name : "", running ? " " : "");
 	return EXIT_USAGE;
 }
 
@@ -289,6 +294,7 @@ int main(int argc, char **argv)
 	command = find_command(argv[1]);
 	if (!command)
 		return usage("no such command: ", argv[1]);
+	running = command;
 	code = parse(command, &tool, argc - 1, argv + 1);
 	if (code >= 0)
 		return finish(code);

@@ -43,7 +43,7 @@ static const char style[] =
 	".k0{fill:#e4e4e4}.k1{fill:#d4e3f5}.k2{fill:#dcecd0}.k3{fill:#efdff0}"
 	".h1{fill:#fdbb84}.h2{fill:#fc8d59}.h3{fill:#e34a33}.h4{fill:#a50f15}"
 	".g{stroke:#fff;stroke-width:11;stroke-dasharray:.6 5.4}"
-	".b{stroke:#222;stroke-width:1}";
+	".w{stroke:#fff;stroke-width:3}.b{stroke:#222;stroke-width:1.2}";
 
 /* Backgrounds k0 to k3 and heat h1 to h4. */
 static const char *const kinds[] = {
@@ -128,6 +128,17 @@ static void put_run(unsigned int from, unsigned int to, const char *kind,
 	fprintf(body, "<rect x='%.1f' y='%.1f' width='%u' height='%u'"
 		" class='%s%u'/>\n", GRID_X + from * CELL, y,
 		(to - from) * CELL, CELL_HEIGHT, kind, n);
+}
+
+/* Where a section begins, to be seen on each of the colours. */
+static void put_mark(double x)
+{
+	static const char *const strokes[] = { "w", "b" };
+	unsigned int i;
+
+	for (i = 0; i < 2; i++)
+		fprintf(body, "<path d='M%.1f %.1fv%u' class='%s'/>\n", x,
+			y - 1, CELL_HEIGHT + 2, strokes[i]);
 }
 
 static uint64_t address(const struct row *row, uint64_t page)
@@ -241,9 +252,8 @@ static void put_sections(const struct row *row)
 			continue;
 		rank(&ranking, at, at->end - at->start);
 		if (at->start > start && at->end - at->start >= cell)
-			fprintf(body, "<path d='M%.1f %.1fv%u' class='b'/>\n",
-				GRID_X + (at->start - start) * CELL /
-				(double)cell, y - 1, CELL_HEIGHT + 2);
+			put_mark(GRID_X + (at->start - start) * CELL /
+				 (double)cell);
 	}
 	put_ranking(&ranking, MARGIN + ADDRESS, SECTIONS);
 }
@@ -341,30 +351,43 @@ static uint64_t pages_in_cell(const struct pbitmap_info *info)
 	return each;
 }
 
+/* One text of the legend or of the heads at @x; where the next can begin. */
+static double put_label(double x, const char *class, const char *text)
+{
+	begin_text(x, y + 9, class);
+	fputs(text, body);
+	end_text();
+	return x + (strlen(text) + 2) * LETTER;
+}
+
+static double put_sample(double x, const char *kind, unsigned int n,
+			 const char *text)
+{
+	fprintf(body, "<rect x='%.1f' y='%.1f' width='11' height='11'"
+		" class='%s%u'/>\n", x, y, kind, n);
+	return put_label(x + 16, "", text);
+}
+
+/* What the colours mean, and what stands in the columns. */
 static void put_legend(void)
 {
-	double x = MARGIN;
+	double x = put_label(MARGIN, "", "not predicted:");
 	unsigned int i;
 
-	for (i = 0; i < 4; i++, x += 20 + 22 * LETTER) {
-		fprintf(body, "<rect x='%.1f' y='%.1f' width='11' height='11'"
-			" class='k%u'/>\n", x, y, i);
-		begin_text(x + 16, y + 9, "");
-		fputs(kinds[i], body);
-		end_text();
-	}
-	begin_text(x, y + 9, "");
-	fputs("of a cell's pages predicted:", body);
-	end_text();
-	x += 30 * LETTER;
-	for (i = 1; i < 5; i++, x += 16 + 15 * LETTER) {
-		fprintf(body, "<rect x='%.1f' y='%.1f' width='11' height='11'"
-			" class='h%u'/>\n", x, y, i);
-		begin_text(x + 16, y + 9, "");
-		fputs(shares[i], body);
-		end_text();
-	}
-	y += LINE;
+	for (i = 0; i < 4; i++)
+		x = put_sample(x, "k", i, kinds[i]);
+	x = put_label(x + 16, "", "predicted, of a cell's pages:");
+	for (i = 1; i < 5; i++)
+		x = put_sample(x, "h", i, shares[i]);
+	x += 16;
+	put_mark(x);
+	put_label(x + 6, "", "a section begins");
+	y += LINE + 6;
+	put_label(MARGIN, "a", "address");
+	put_label(MARGIN + ADDRESS, "a", "sections that begin there");
+	put_label(GRID_X, "a", "pages, a row from left to right");
+	put_label(SYMBOLS_X, "a", "symbols with most bytes on predicted pages");
+	y += LINE - 6;
 }
 
 bool plot_begin(void)

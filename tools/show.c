@@ -201,8 +201,8 @@ static void text_map(const struct pbitmap *pb, unsigned int segment,
 		}
 	}
 	if (each > 1)
-		printf("%*s(%" PRIu64 " pages a character)\n", MAP_INDENT, "",
-		       each);
+		printf("%*s(%" PRIu64 " pages a character: # all of them,"
+		       " + half or more, - fewer)\n", MAP_INDENT, "", each);
 }
 
 static void text_objects(const struct pbitmap *pb)
