@@ -20,6 +20,7 @@ glibc_patches=glibc-patches/2.41
 kernel_config=testsuite/config/kernel.config
 debug_config=testsuite/config/debug.config
 image_packages=testsuite/guest/packages
+bench_packages=testsuite/bench/packages
 
 # Same bytes and same ccache keys whoever builds, wherever.
 export KBUILD_BUILD_TIMESTAMP='2025-01-01 00:00:00' KBUILD_BUILD_USER=pbitmap
@@ -96,7 +97,7 @@ step() {
 packages=(
 	bc binutils bison ca-certificates ccache chrpath clang cpio
 	debian-archive-keyring debugedit dejagnu dpkg dwz e2fsprogs elfutils
-	expect flex g++ gawk gcc gdb gettext git gperf kmod libc6-dev
+	expect flex g++ gawk gcc gdb gettext git gnuplot-nox gperf kmod libc6-dev
 	libclang-rt-dev libdw-dev libelf-dev libjson-c-dev librsvg2-bin
 	libssl-dev linux-perf lld llvm make mandoc meson mmdebstrap ninja-build
 	patch patchelf perl pkg-config procps python3 python3-git python3-ply
@@ -621,15 +622,15 @@ debian_root() {
 		"$suite" "$root" "$out/apt/sources.list"
 }
 
+# A root for the guest: in directory $root, of the packages in file $list.
 make_root() {
-	debian_root apt "$image_packages" "$out/image/root" \
+	debian_root apt "$list" "$root" \
 		--dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/man/*' \
 		--dpkgopt='path-exclude=/usr/share/info/*' \
 		--dpkgopt='path-exclude=/usr/share/locale/*'
-	rm -rf "$out"/image/root/var/lib/apt/lists/* \
-		"$out"/image/root/var/cache/apt/*
-	: >"$out/image/root/etc/fstab"
+	rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*
+	: >"$root/etc/fstab"
 }
 
 # make_ext4 ROOT IMAGE: the file system, without mounting anything.
@@ -645,7 +646,7 @@ make_ext4() {
 # Our C library over Debian's, file by file: the same names, without debug
 # information.
 make_image() {
-	local root=$out/image/root stage=$out/stage/glibc file target
+	local stage=$out/stage/glibc file target
 	for file in "$stage"/lib/x86_64-linux-gnu/*.so* "$stage"/lib64/*; do
 		target=$root/lib/x86_64-linux-gnu/${file##*/}
 		if [[ -f $target && ! -L $target && ! -L $file ]]; then
@@ -655,21 +656,33 @@ make_image() {
 	done
 	install -m 755 "$stage/usr/bin/ldd" "$root/usr/bin/ldd"
 	chroot "$root" /lib64/ld-linux-x86-64.so.2 --version
-	make_ext4 "$root" "$out/image/root.img"
+	[[ -z $files ]] || cp -r --preserve=mode "$files/." "$root"
+	make_ext4 "$root" "$root.img"
 }
 
-image() {
-	[[ $EUID == 0 ]] || die "image: run this as root"
+# guest_image STEP ROOT PACKAGES [FILES]: ROOT.img, with files besides.
+guest_image() {
+	local id=$1 root=$2 list=$3 files=${4:-}
+	[[ $EUID == 0 ]] || die "$id: run this as root"
 	glibc
-	step root "$suite $(files_hash "$image_packages")" make_root
-	step image "$(cat "$out/stamp/root" "$out/stamp/glibc")" make_image
+	step "root-$id" "$suite $(files_hash "$list")" make_root
+	step "$id" "$(cat "$out/stamp/root-$id" "$out/stamp/glibc") $(
+		[[ -z $files ]] || files_hash "$files")" make_image
+}
+
+image() { guest_image image "$out/image/root" "$image_packages"; }
+
+bench_image() {
+	guest_image bench-image "$out/image/bench" "$bench_packages" \
+		testsuite/bench/root
 }
 
 make_payload() {
 	local stage=$out/payload
 	rm -rf "$stage"
 	mkdir -p "$stage/pbitmap/bin" "$stage/pbitmap/t"
-	install -m 755 testsuite/guest/{init,measure,outside,record,waits} \
+	install -m 755 testsuite/guest/{init,copycost,measure,outside,reads} \
+		testsuite/guest/{record,waits} \
 		"$out/build/tools/tools/pbitmap" "$stage/pbitmap/bin"
 	gcc -O2 -Wall -static -o "$stage/pbitmap/bin/launch" \
 		testsuite/guest/launch.c
@@ -751,6 +764,17 @@ demo() {
 	[[ $# -gt 0 ]] || set -- ffmpeg -version
 	mkdir -p "$out/demo"
 	testsuite/guest/demo "$out" "$@"
+}
+
+bench() {
+	kernel
+	if [[ " $* " == *" --quick "* ]]; then
+		image
+	else
+		bench_image
+	fi
+	payload
+	testsuite/bench/run "$@" "$out"
 }
 
 traces() {
@@ -882,6 +906,11 @@ help() {
 	  demo [PROGRAM [ARGUMENT...]]
 	                 measure its start, cold and warm, with and without
 	                 bitmaps, in virtual time (default: ffmpeg -version)
+	  bench [--quick] [--jobs N] [--runs N] [--programs NAME,...]
+	        [--disks NAME,...]
+	                 measure starts of programs from several disks by
+	                 several methods; report, tables, plots in out/bench.
+	                 --quick checks the instrument
 	  traces         record launches in the guest, and print what predictors
 	                 make of them
 	  startup [PROGRAM [ARGUMENT...]]
@@ -930,7 +959,7 @@ check-patches)
 image)
 	image
 	payload ;;
-demo | debug | fuzz | carry | startup)
+demo | bench | debug | fuzz | carry | startup)
 	"$@" ;;
 *)
 	help >&2
