@@ -315,6 +315,9 @@ static const char *read_section(struct pbitmap *pb)
 	if (!pb_read_at(pb, h, sizeof(*h), pb->offset))
 		return "it cannot be read";
 	swap_header(pb, h);
+	/* As a linker leaves it. */
+	if (!memcmp(h->magic, "\0\0\0", sizeof(h->magic)))
+		return "the section is empty";
 	if (memcmp(h->magic, PBITMAP_MAGIC, sizeof(h->magic)))
 		return "the section does not begin with a bitmap";
 	if (h->version != PBITMAP_VERSION)
