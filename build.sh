@@ -550,11 +550,11 @@ suites_patched() {
 }
 
 glibc_check() {
-	glibc
 	unpatched
 	mkdir -p "$out/glibc-check"
 	step suites-unpatched "$(cat "$out/stamp/unpatched") $(
 		files_hash testsuite/glibc-check)" suites_unpatched
+	glibc
 	step suites-patched "$(cat "$out/stamp/glibc") $(
 		files_hash testsuite/glibc-check)" suites_patched
 	testsuite/glibc-check compare "$out/src/glibc" "$out/build/glibc" \
