@@ -86,8 +86,8 @@ static const struct command *running;
 
 int usage(const char *text, const char *what)
 {
-	fprintf(stderr, "pbitmap: %s%s\nTry 'pbitmap %s%s--help'.\n", text, what,
-		running ? running->name : "", running ? " " : "");
+	fprintf(stderr, "pbitmap: %s%s\nTry 'pbitmap %s%s--help'.\n", text,
+		what, running ? running->name : "", running ? " " : "");
 	return EXIT_USAGE;
 }
 
