@@ -18,7 +18,7 @@
 
 static int calls_left = -1;	/* until one fails; -1: none does */
 static bool die;		/* instead of failing */
-static bool named;		/* there are no files without names */
+static bool plain;		/* a file system that can do little */
 
 static bool fails(void)
 {
@@ -84,7 +84,24 @@ WRAP(int, fsetxattr,
 int __real_open64(const char *name, int flags, ...);
 int __wrap_open64(const char *name, int flags, ...);
 
-/* Without O_TMPFILE, if the test wants to see how it goes then. */
+ssize_t __real_copy_file_range(int from, off_t *in, int to, off_t *out,
+			       size_t n, unsigned int flags);
+ssize_t __wrap_copy_file_range(int from, off_t *in, int to, off_t *out,
+			       size_t n, unsigned int flags);
+
+/* Some file systems cannot do this, and have no O_TMPFILE. */
+ssize_t __wrap_copy_file_range(int from, off_t *in, int to, off_t *out,
+			       size_t n, unsigned int flags)
+{
+	if (fails())
+		return -1;
+	if (plain) {
+		errno = EXDEV;
+		return -1;
+	}
+	return __real_copy_file_range(from, in, to, out, n, flags);
+}
+
 int __wrap_open64(const char *name, int flags, ...)
 {
 	mode_t mode = 0;
@@ -96,7 +113,7 @@ int __wrap_open64(const char *name, int flags, ...)
 	va_end(ap);
 	if (fails())
 		return -1;
-	if (named && (flags & O_TMPFILE) == O_TMPFILE) {
+	if (plain && (flags & O_TMPFILE) == O_TMPFILE) {
 		errno = EOPNOTSUPP;
 		return -1;
 	}
@@ -178,7 +195,7 @@ static void test_kill(struct bytes old, struct bytes new,
 	}
 	CHECK(holds("f", new));
 	CHECK(kills > 10);
-	CHECK(named ? leftovers > 10 : leftovers <= 1);
+	CHECK(plain ? leftovers > 10 : leftovers <= 1);
 }
 
 /* The file is on the disk before it has a name, and then the name is. */
@@ -219,25 +236,25 @@ static void test_busy(struct bytes old)
 
 int main(int argc, char **argv)
 {
-	struct bytes plain = set_up(), annotated;
+	struct bytes bare = set_up(), annotated;
 	int i;
 
 	CHECK(argc == 2);
 	CHECK(pbitmap_add("f", &options) == PBITMAP_WRITTEN);
 	annotated = slurp("f");
 	for (i = 0; i < 2; i++) {
-		named = i;
+		plain = i;
 		if (!strcmp(argv[1], "fail")) {
-			test_failure(plain, annotated, pbitmap_add);
-			test_failure(annotated, plain, pbitmap_remove);
+			test_failure(bare, annotated, pbitmap_add);
+			test_failure(annotated, bare, pbitmap_remove);
 		} else {
-			test_kill(plain, annotated, pbitmap_add);
-			test_kill(annotated, plain, pbitmap_remove);
-			test_busy(plain);
-			test_order(plain, named ? "FRD" : "FLRD");
+			test_kill(bare, annotated, pbitmap_add);
+			test_kill(annotated, bare, pbitmap_remove);
+			test_busy(bare);
+			test_order(bare, plain ? "FRD" : "FLRD");
 		}
 	}
-	free(plain.data);
+	free(bare.data);
 	free(annotated.data);
 	tear_down();
 	return 0;
