@@ -22,6 +22,7 @@
 #include <elf.h>
 #include <err.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -37,16 +38,16 @@ static unsigned char *image;
 static size_t image_size;
 static Elf64_Shdr *section;
 
-static void map_image(const char *name)
+static void map_image(const char *name, bool change)
 {
 	struct stat st;
-	int fd = open(name, O_RDWR);
+	int fd = open(name, change ? O_RDWR : O_RDONLY);
 
 	if (fd < 0 || fstat(fd, &st))
 		err(1, "%s", name);
 	image_size = st.st_size;
-	image = mmap(NULL, image_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-		     fd, 0);
+	image = mmap(NULL, image_size, PROT_READ | (change ? PROT_WRITE : 0),
+		     MAP_SHARED, fd, 0);
 	if (image == MAP_FAILED)
 		err(1, "%s", name);
 	close(fd);
@@ -323,18 +324,21 @@ static void print(uint64_t offset, size_t n)
 
 int main(int argc, char **argv)
 {
+	bool outside, inside;
 	int i;
 
 	if (argc < 3)
 		errx(2, "usage: edit FILE ACTION...");
-	map_image(argv[1]);
+	outside = !strcmp(argv[2], "outside");
+	inside = !strcmp(argv[2], "inside");
+	map_image(argv[1], !outside && !inside);
 	find_section();
-	if (!strcmp(argv[2], "outside")) {
+	if (outside) {
 		uint64_t end = section->sh_offset + section->sh_size;
 
 		print(0, section->sh_offset);
 		print(end, image_size - end);
-	} else if (!strcmp(argv[2], "inside")) {
+	} else if (inside) {
 		print(section->sh_offset, section->sh_size);
 	} else {
 		for (i = 2; i < argc; i++)

@@ -8,9 +8,18 @@
  *	resident M-N	print which of them are in the page cache
  *	dlopen FILE	load FILE and use its blocks from here on
  *	wait FILE	wait until FILE exists
+ *	lock B		lock block B (t, r or d) in memory, unlock B releases it
+ *	populate B	have all of it mapped, without looking at it
+ *	move B		move its mapping, and use it there from here on
+ *	cold B, pageout B, drop B
+ *			say that block B will not be needed soon, have it
+ *			reclaimed, take it out of the page tables
+ *	eat		use up all memory
+ *	user N		become user N
  *	fork		a child does the rest; then end as it did
  *	exec FILE ARG...	become another program
  */
+#define _GNU_SOURCE
 #include <dlfcn.h>
 #include <err.h>
 #include <fcntl.h>
@@ -51,6 +60,37 @@ static void load(const char *file)
 
 static const char kinds[] = { PAGES_TEXT, PAGES_RODATA, PAGES_DATA };
 
+#define BLOCK_SIZE	(PAGES * PAGES_SIZE)
+
+/* Where blocks are that were moved. */
+static char *moved[128];
+
+static char *block_at(char kind)
+{
+	if (kind == PAGES_WRITE)
+		kind = PAGES_DATA;
+	return moved[(int)kind] ? moved[(int)kind] : block(kind);
+}
+
+/* As touch(), but for the code that does it. */
+static unsigned int touch_at(char kind, unsigned int n)
+{
+	volatile unsigned int *page = (void *)(block_at(kind) + n * PAGES_SIZE);
+
+	if (kind == PAGES_TEXT)
+		return ((unsigned int (*)(void))page)();
+	if (kind == PAGES_WRITE)
+		*page = n;
+	return *page;
+}
+
+static unsigned int touch_one(char kind, unsigned int n)
+{
+	if (block_at(kind) == block(kind))
+		return touch(kind, n);
+	return touch_at(kind, n);
+}
+
 static void touch_list(const char *list)
 {
 	const char *p = list + 1;
@@ -65,7 +105,7 @@ static void touch_list(const char *list)
 		if (*end == '-')
 			last = strtoul(end + 1, &end, 10);
 		for (; n <= last; n++) {
-			if (n >= PAGES || touch(*list, n) != n)
+			if (n >= PAGES || touch_one(*list, n) != n)
 				errx(2, "%c%lu is not what it was", *list, n);
 		}
 		p = *end == ',' ? end + 1 : end;
@@ -101,7 +141,7 @@ static bool print_block(char kind, int low, int high, const char *separator,
 	int n, start = -1;
 
 	for (n = low; n <= high + 1; n++) {
-		bool so = n <= high && is_so(block(kind) + n * PAGES_SIZE);
+		bool so = n <= high && is_so(block_at(kind) + n * PAGES_SIZE);
 
 		if (so && start < 0) {
 			start = n;
@@ -136,6 +176,16 @@ static void print_pages(const char *range, bool (*is_so)(const char *page))
 	fflush(stdout);
 }
 
+static void print_present(const char *range)
+{
+	print_pages(range, in_page_table);
+}
+
+static void print_resident(const char *range)
+{
+	print_pages(range, in_page_cache);
+}
+
 /* Return in a child; the parent ends as the child did. */
 static void fork_rest(void)
 {
@@ -157,10 +207,116 @@ static void wait_for(const char *file)
 		usleep(10000);
 }
 
+static void lock(const char *kind)
+{
+	if (mlock(block_at(*kind), BLOCK_SIZE))
+		err(2, "mlock");
+}
+
+static void unlock(const char *kind)
+{
+	if (munlock(block_at(*kind), BLOCK_SIZE))
+		err(2, "munlock");
+}
+
+static void advise(const char *kind, int advice)
+{
+	if (madvise(block_at(*kind), BLOCK_SIZE, advice))
+		err(2, "madvise %d", advice);
+}
+
+static void populate(const char *kind)
+{
+	advise(kind, MADV_POPULATE_READ);
+}
+
+static void cold(const char *kind)
+{
+	advise(kind, MADV_COLD);
+}
+
+static void pageout(const char *kind)
+{
+	advise(kind, MADV_PAGEOUT);
+}
+
+static void drop(const char *kind)
+{
+	advise(kind, MADV_DONTNEED);
+}
+
+static void move(const char *kind)
+{
+	char *new = mmap(NULL, BLOCK_SIZE, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (new == MAP_FAILED)
+		err(2, "mmap");
+	new = mremap(block_at(*kind), BLOCK_SIZE, BLOCK_SIZE,
+		     MREMAP_MAYMOVE | MREMAP_FIXED, new);
+	if (new == MAP_FAILED)
+		err(2, "mremap");
+	moved[(int)*kind] = new;
+}
+
+static void eat(void)
+{
+	const size_t piece = 1 << 20;
+
+	for (;;) {
+		char *p = mmap(NULL, piece, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (p == MAP_FAILED)
+			err(2, "mmap");
+		memset(p, 1, piece);
+	}
+}
+
+static void become_user(const char *number)
+{
+	uid_t uid = atoi(number);
+
+	if (setresgid(uid, uid, uid) || setresuid(uid, uid, uid))
+		err(2, "setresuid");
+}
+
 static void become(char **argv)
 {
 	execv(argv[0], argv);
 	err(2, "%s", argv[0]);
+}
+
+/* Verbs that want an argument. */
+static const struct {
+	const char *name;
+	void (*run)(const char *arg);
+} verbs[] = {
+	{ "present", print_present },
+	{ "resident", print_resident },
+	{ "dlopen", load },
+	{ "wait", wait_for },
+	{ "lock", lock },
+	{ "unlock", unlock },
+	{ "populate", populate },
+	{ "move", move },
+	{ "cold", cold },
+	{ "pageout", pageout },
+	{ "drop", drop },
+	{ "user", become_user },
+};
+
+static bool run_verb(const char *name, const char *arg)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		if (!strcmp(name, verbs[i].name)) {
+			verbs[i].run(arg);
+			return true;
+		}
+	}
+	return false;
 }
 
 int main(int argc, char **argv)
@@ -170,16 +326,12 @@ int main(int argc, char **argv)
 	for (i = 1; i < argc; i++) {
 		const char *arg = argv[i];
 
-		if (i + 1 < argc && !strcmp(arg, "present"))
-			print_pages(argv[++i], in_page_table);
-		else if (i + 1 < argc && !strcmp(arg, "resident"))
-			print_pages(argv[++i], in_page_cache);
+		if (i + 1 < argc && run_verb(arg, argv[i + 1]))
+			i++;
 		else if (!strcmp(arg, "fork"))
 			fork_rest();
-		else if (i + 1 < argc && !strcmp(arg, "dlopen"))
-			load(argv[++i]);
-		else if (i + 1 < argc && !strcmp(arg, "wait"))
-			wait_for(argv[++i]);
+		else if (!strcmp(arg, "eat"))
+			eat();
 		else if (i + 1 < argc && !strcmp(arg, "exec"))
 			become(argv + i + 1);
 		else
