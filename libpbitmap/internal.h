@@ -187,7 +187,7 @@ const char *pb_read_objects(struct pbitmap *pb);
 void pb_put_objects(struct pbitmap *pb);
 bool pb_copy_objects(struct pbitmap *pb, const struct pbitmap *from);
 bool pb_vote_objects(struct pbitmap *pb, const char *const names[],
-		     size_t n);
+		     size_t n, bool first);
 bool pb_merge_objects(struct pbitmap *pb, const struct pbitmap *const *voters,
 		      size_t n);
 void pb_free_objects(struct pbitmap *pb);

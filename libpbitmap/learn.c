@@ -83,8 +83,8 @@ EXPORT int pbitmap_reset(struct pbitmap *pb)
 }
 
 /*
- * The counters of eight pages at a time: up where touched, down where not, as
- * they were where it is not known.  The first launch sets them.
+ * The counters of eight pages at a time: two up where touched, one down where
+ * not, as they were where it is not known.  The first launch sets them.
  */
 static void vote(const struct planes *p, bool first,
 		 const unsigned char *touched, const unsigned char *unknown)
@@ -93,18 +93,14 @@ static void vote(const struct planes *p, bool first,
 
 	for (i = 0; i < bytes; i++) {
 		unsigned char h = p->high[i], l = p->low[i], t = touched[i];
-		unsigned char keep = unknown ? unknown[i] : 0, up, down;
+		unsigned char keep = unknown ? unknown[i] : 0, high, low;
 
 		if (i == bytes - 1 && p->pages % 8)
 			keep |= 0xff << p->pages % 8;
-		up = h | (first ? 0xff : l);
-		down = first ? 0 : h & l;
-		p->high[i] = (h & keep) |
-			     (((t & up) | (~t & down)) & ~keep);
-		up = first ? 0xff : h | ~l;
-		down = first ? 0 : h & ~l;
-		p->low[i] = (l & keep) |
-			    (((t & up) | (~t & down)) & ~keep);
+		high = first ? t : t | (h & l);
+		low = first ? t : (t & (h | l)) | (~t & h & ~l);
+		p->high[i] = (h & keep) | (high & ~keep);
+		p->low[i] = (l & keep) | (low & ~keep);
 	}
 }
 
@@ -114,6 +110,7 @@ EXPORT int pbitmap_update(struct pbitmap *pb,
 	struct pbitmap_launch own = { .sz = sizeof(own) };
 	struct pbitmap_header *h = &pb->header;
 	int ret = pb_want_valid(pb);
+	bool first = !h->launches;
 	unsigned int i;
 
 	if (ret)
@@ -125,14 +122,14 @@ EXPORT int pbitmap_update(struct pbitmap *pb,
 	for (i = 0; i < h->nr_segments; i++) {
 		struct planes p = planes_of(pb, i);
 
-		vote(&p, !h->launches, own.touched[i],
+		vote(&p, first, own.touched[i],
 		     own.unknown ? own.unknown[i] : NULL);
 	}
 	if (h->launches != UINT32_MAX)
 		h->launches++;
 	h->updated = own.time;
 	if (own.objects && h->objects_offset &&
-	    !pb_vote_objects(pb, own.objects, own.nr_objects))
+	    !pb_vote_objects(pb, own.objects, own.nr_objects, first))
 		return pb_fail_errno(&pb->options, "objects");
 	return 0;
 }

@@ -212,10 +212,14 @@ static bool contains(const char *const names[], size_t n, const char *name)
 	return false;
 }
 
-/* What was mapped counts up, what was not counts down and goes below 0. */
+/*
+ * What was mapped counts two up, what was not one down and goes below 0.  What
+ * was not known counts from 0, but in the first launch.
+ */
 bool pb_vote_objects(struct pbitmap *pb, const char *const names[],
-		     size_t n)
+		     size_t n, bool first)
 {
+	unsigned int fresh = first ? MAX_COUNTER : FIRST_COUNTER;
 	size_t i;
 
 	for (i = 0; i < pb->nr_objects; i++) {
@@ -223,12 +227,12 @@ bool pb_vote_objects(struct pbitmap *pb, const char *const names[],
 
 		if (!contains(names, n, o->name))
 			o->counter--;
-		else if (o->counter < MAX_COUNTER)
-			o->counter++;
+		else
+			o->counter = o->counter ? MAX_COUNTER : FIRST_COUNTER;
 	}
 	drop_marked(pb);
 	for (i = 0; i < n; i++)
-		if (!find(pb, names[i]) && !add(pb, names[i], FIRST_COUNTER))
+		if (!find(pb, names[i]) && !add(pb, names[i], fresh))
 			return false;
 	return true;
 }

@@ -17,12 +17,25 @@
 
 #define MAX_PAGES	(1U << 23)	/* of an object; bitmaps end before */
 
+/*
+ * Counters from 0 to 3 that predict a page from 2 on.  The first launch sets
+ * them to 3 or 0, later ones count one down where a page was not touched, and
+ * where it was, to what stands here: the kernel's, which counts two up; one
+ * that counts one up, as in a branch predictor; and one that does not believe
+ * a page sooner that was touched not long ago.
+ */
+enum { KERNEL, SLOW, QUICK, NR_COUNTERS };
+static const uint8_t up[NR_COUNTERS][4] = {
+	[KERNEL] = { 2, 3, 3, 3 },
+	[SLOW]	 = { 1, 2, 3, 3 },
+	[QUICK]	 = { 2, 2, 3, 3 },
+};
+
 /* What all predictors remember of a page. */
 struct past {
 	uint32_t recent;		/* bit n: touched n launches ago */
 	uint8_t ever;
-	uint8_t slow;			/* counters, see below */
-	uint8_t quick;
+	uint8_t counter[NR_COUNTERS];
 };
 
 /* An object, or an object as one program uses it. */
@@ -52,16 +65,9 @@ static bool in_any(const struct past *past, unsigned int n)
 	return past->ever;
 }
 
-static bool by_slow(const struct past *past, unsigned int n)
+static bool by_counter(const struct past *past, unsigned int n)
 {
-	(void)n;
-	return past->slow >= 2;
-}
-
-static bool by_quick(const struct past *past, unsigned int n)
-{
-	(void)n;
-	return past->quick >= 2;
+	return past->counter[n] >= 2;
 }
 
 static const struct policy {
@@ -75,11 +81,12 @@ static const struct policy {
 	{ "or-2", in_last, 2, false },
 	{ "or-3", in_last, 3, false },
 	{ "or-5", in_last, 5, false },
-	{ "2-bit", by_slow, 0, false },
-	{ "2-bit-quick", by_quick, 0, false },
+	{ "2-bit", by_counter, KERNEL, false },
+	{ "2-bit-slow", by_counter, SLOW, false },
+	{ "2-bit-quick", by_counter, QUICK, false },
 	{ "last, per program", in_last, 1, true },
 	{ "or-2, per program", in_last, 2, true },
-	{ "2-bit, per program", by_slow, 0, true },
+	{ "2-bit, per program", by_counter, KERNEL, true },
 };
 
 #define NR_POLICIES	(sizeof(policies) / sizeof(*policies))
@@ -88,24 +95,20 @@ static struct sums sums[NR_POLICIES];
 static struct learner *learners;
 static uint64_t nr_launches, nr_objects;
 
-/*
- * The kernel's counter, which needs two launches in a row to change its mind,
- * and one that predicts a page as soon as it is touched.  The first launch
- * decides alone.
- */
 static void teach(struct past *past, bool touched, bool first)
 {
+	uint8_t *counter = past->counter;
+	unsigned int i;
+
 	past->recent = past->recent << 1 | touched;
 	past->ever |= touched;
-	if (first) {
-		past->slow = touched ? 3 : 0;
-		past->quick = past->slow;
-	} else if (touched) {
-		past->slow += past->slow < 3;
-		past->quick = past->quick < 2 ? 2 : 3;
-	} else {
-		past->slow -= past->slow > 0;
-		past->quick -= past->quick > 0;
+	for (i = 0; i < NR_COUNTERS; i++) {
+		if (first)
+			counter[i] = touched ? 3 : 0;
+		else if (touched)
+			counter[i] = up[i][counter[i]];
+		else
+			counter[i] -= counter[i] > 0;
 	}
 }
 

@@ -140,10 +140,10 @@ struct pbitmap_header {
  * bytes.  Page n, at @vaddr + (n << page_shift), is bit n % 8 of byte n / 8,
  * in either byte order; bits past the last page are 0.
  *
- * The two planes are a saturating 2-bit counter per page, as in a branch
- * predictor; plane 0 is its high bit and the prediction.  The first launch
- * sets it to 3 where the page was touched and to 0 elsewhere; later ones
- * count up where it was touched and down where it was not.
+ * The two planes are a saturating 2-bit counter per page, plane 0 is its high
+ * bit and the prediction.  The first launch sets it to 3 where the page was
+ * touched and to 0 elsewhere; later ones count two up where it was touched and
+ * one down where it was not.
  */
 struct pbitmap_segment {
 	__u64	vaddr;
@@ -166,8 +166,8 @@ struct pbitmap_segment {
  * They follow each other without padding; the list ends with an entry whose
  * @len is 0 or where the room ends.  A name is absolute, as seen by the
  * program, with no symbolic links, "." or ".." in it, and at most
- * PBITMAP_MAX_NAME bytes long.  An object that was not known counts as 2 when
- * it is first seen; one whose counter would fall below 0 is dropped.
+ * PBITMAP_MAX_NAME bytes long.  An object that is not in the list has the
+ * counter 0; one whose counter would fall below 0 is dropped.
  */
 struct pbitmap_entry {
 	__u8	counter;
