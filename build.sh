@@ -19,6 +19,7 @@ kernel_patches=kernel-patches/6.12
 glibc_patches=glibc-patches/2.41
 kernel_config=testsuite/config/kernel.config
 debug_config=testsuite/config/debug.config
+without_config=testsuite/config/without.config
 image_packages=testsuite/guest/packages
 bench_packages=testsuite/bench/packages
 
@@ -453,8 +454,11 @@ make_kernel() {
 		"$build/.config.new" "${configs[@]}"
 	"${make[@]}" -s olddefconfig
 	rm -f "$build/.config.new"
-	# An option whose dependencies are not met is dropped silently.
-	cat "${configs[@]}" | grep CONFIG_ | while read -r line; do
+	# An option whose dependencies are not met is dropped silently. Of the
+	# files that name one the last decides.
+	cat "${configs[@]}" | grep CONFIG_ | tac | awk '
+		{ name = $1 == "#" ? $2 : $1; sub(/=.*/, "", name) }
+		!seen[name]++' | while read -r line; do
 		case $line in
 		CONFIG_*)
 			grep -qx "$line" "$build/.config" ||
@@ -477,6 +481,10 @@ kernel_flavour() {
 }
 
 kernel() { kernel_flavour kernel linux "$kernel_config"; }
+kernel_without() {
+	kernel_flavour kernel-without linux-without "$kernel_config" \
+		"$without_config"
+}
 kernel_debug() {
 	kernel_flavour kernel-debug linux-debug "$kernel_config" "$debug_config"
 }
@@ -784,6 +792,17 @@ traces() {
 	testsuite/traces "$out"
 }
 
+cost() {
+	kernel
+	kernel_without
+	image
+	payload
+	mkdir -p "$out/cost"
+	gcc -O2 -Wall -static -o "$out/cost/faults" testsuite/guest/faults.c
+	testsuite/guest/cost "$out" \
+		"$out/build/linux-without/arch/x86/boot/bzImage" "$@"
+}
+
 startup() {
 	kernel
 	image
@@ -916,6 +935,9 @@ help() {
 	  startup [PROGRAM [ARGUMENT...]]
 	                 measure what the patched dynamic linker costs a program
 	                 without bitmaps, against the unpatched one
+	  cost [PROGRAM [ARGUMENT...]]
+	                 measure what pbitmap costs where it is of no use: an
+	                 exec, a fault, a warm and a recorded start
 	  check          run all tests
 	  debug [TEST]   run the guest's tests, longer, on a kernel with KASAN,
 	                 lockdep and other checks
@@ -959,7 +981,7 @@ check-patches)
 image)
 	image
 	payload ;;
-demo | bench | debug | fuzz | carry | startup)
+demo | bench | debug | fuzz | carry | cost | startup)
 	"$@" ;;
 *)
 	help >&2

@@ -14,7 +14,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 class Guest:
     """Boots the guest of OUT; files are what it has besides, by name."""
 
-    def __init__(self, out, mode, work, files, image=None):
+    def __init__(self, out, mode, work, files, image=None, kernel=None):
         self.console = work / "console.log"
         payload = work / "payload.tar"
         shutil.copy(out / "payload.tar", payload)
@@ -23,7 +23,8 @@ class Guest:
                 tar.add(path, f"pbitmap/{name}")
         self.tokens = itertools.count()
         self.qemu = subprocess.Popen(
-            [HERE / "qemu", mode, out / "build/linux/arch/x86/boot/bzImage",
+            [HERE / "qemu", mode,
+             kernel or out / "build/linux/arch/x86/boot/bzImage",
              image or out / "image/root.img", payload, self.console],
             text=True, bufsize=1, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE)

@@ -226,7 +226,7 @@ static void report(const struct sample *before, const struct sample *after,
 		     INT64_C(1000000000) +
 		     (after->time.tv_nsec - before->time.tv_nsec);
 
-	printf("{\"virtual_ms\": %.3f, \"requests\": %" PRIu64
+	printf("{\"virtual_ms\": %.6f, \"requests\": %" PRIu64
 	       ", \"read_bytes\": %" PRIu64
 	       ", \"major_faults\": %ld, \"minor_faults\": %ld"
 	       ", \"pages_predicted\": %" PRIu64 ", \"status\": %d}\n",
