@@ -418,11 +418,11 @@ void plot_object(const struct pbitmap *pb, const struct pbitmap_info *info,
 	y += LINE;
 	begin_text(MARGIN, y, "s");
 	put_share(info->predicted, info->pages);
-	fprintf(body, ", %.1f of %.1f MiB; %" PRIu32 " launches; a cell is %"
+	fprintf(body, ", %.1f of %.1f MiB; %" PRIu32 " launch%s; a cell is %"
 		PRIu64 " page%s of %" PRIu32 " bytes",
 		info->predicted * info->page_size / 1048576.,
 		info->pages * info->page_size / 1048576., info->launches,
-		row.each, row.each == 1 ? "" : "s", info->page_size);
+		info->launches == 1 ? "" : "es", row.each, row.each == 1 ? "" : "s", info->page_size);
 	end_text();
 	y += 2;
 	for (row.segment = 0; row.segment < info->nr_segments; row.segment++) {
