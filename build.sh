@@ -890,6 +890,21 @@ debug() {
 	testsuite/run debug "$@"
 }
 
+# soak [SECONDS [RACE...]]
+soak() {
+	export SOAK=${1:-60}
+	[[ $# -le 1 ]] || export RACES="${*:2}"
+	debug pbitmap.guest/soak.exp
+}
+
+# powercut [POINTS]: on the kernel as it is used, which is faster.
+powercut() {
+	kernel
+	image
+	payload
+	POINTS=${1:-120} testsuite/run guest pbitmap.guest/powercut.exp
+}
+
 clean() {
 	local tree
 	for tree in linux glibc; do
@@ -941,6 +956,13 @@ help() {
 	  check          run all tests
 	  debug [TEST]   run the guest's tests, longer, on a kernel with KASAN,
 	                 lockdep and other checks
+	  soak [SECONDS [RACE...]]
+	                 races of launches against what happens to their files,
+	                 mappings and processes, on that kernel (default: 60
+	                 seconds each of all)
+	  powercut [POINTS]
+	                 cut the power of a guest that writes bitmaps back
+	                 (default: at 120 points each on ext4 and xfs)
 	  fuzz [SECONDS] fuzz the library (default: 1800)
 	  coverage       how many lines of the library the tests run
 	  sweep          let other tools work on a desktop with bitmaps
@@ -981,7 +1003,7 @@ check-patches)
 image)
 	image
 	payload ;;
-demo | bench | debug | fuzz | carry | cost | startup)
+demo | bench | debug | soak | powercut | fuzz | carry | cost | startup)
 	"$@" ;;
 *)
 	help >&2

@@ -15,7 +15,6 @@
  *		objects			empty the list of objects
  *		object:COUNTER:NAME	add an entry to it
  *		entry:COUNTER:SHARED:LEN:BYTES	the same, as it stands there
- *		mutate:SEED		make a list that nobody should believe
  *		elf:OFFSET:VALUE	exclusive or on a byte of the file
  *		section:FIELD:VALUE	the sh_offset or sh_size of its header
  */
@@ -146,89 +145,11 @@ static void add_entry(struct pbitmap_header *h, unsigned int counter,
 	add_bytes(h, rest, strlen(rest) < len ? strlen(rest) : len);
 }
 
-/* Names that lead where an exec must not go, or nowhere. */
-static const char *const bad_names[] = {
-	"/dev/null", "/dev/vda", "/dev/console", "/dev/random",
-	"/proc/self/exe", "/proc/self/root/etc/passwd", "/proc/kmsg",
-	"/sys/kernel/debug", "/sys/kernel/config", "/bad/fifo", "/bad/loop",
-	"/bad/loop/a/b", "/bad", "/bad/secret", "/bad/fuse/x", "/bad/dangling",
-	"/etc/shadow", "/root/x", "/usr/bin/../bin/true", "/usr//bin/true",
-	"/usr/bin/.", "/usr/bin/true/", "usr/bin/true", "/", "//", "/.", "/..",
-	"", ".", "/tmp", "/usr/bin/true", "/usr/bin/ffmpeg", "/etc/passwd",
-	"/usr/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2",
-	"/usr/lib/x86_64-linux-gnu/libm.so.6", "/no/such/file",
-};
-
-static unsigned int random_state;
-
-static unsigned int pick(unsigned int below)
-{
-	random_state = random_state * 1664525 + 1013904223;
-	return (random_state >> 8) % below;
-}
-
-static void add_random(struct pbitmap_header *h)
-{
-	const char *name = bad_names[pick(sizeof(bad_names) /
-					  sizeof(*bad_names))];
-	char noise[256];
-	unsigned int i;
-
-	switch (pick(8)) {
-	case 0:	/* bytes */
-		for (i = 0; i < sizeof(noise); i++)
-			noise[i] = pick(256);
-		add_bytes(h, noise, pick(sizeof(noise)));
-		break;
-	case 1:	/* as long as a name can be */
-		memset(noise, 'a' + pick(26), sizeof(noise) - 1);
-		noise[0] = '/';
-		noise[sizeof(noise) - 1] = '\0';
-		add_entry(h, pick(4), pick(256), 255, noise);
-		break;
-	case 2:	/* says more than there is, or shares what is not there */
-		add_entry(h, pick(256), pick(256), pick(256), name);
-		break;
-	default:
-		add_entry(h, pick(4), 0, strlen(name), name);
-	}
-}
-
-static void mutate(struct pbitmap_header *h, unsigned int seed)
-{
-	unsigned int n;
-
-	random_state = seed;
-	clear_list(h);
-	n = pick(4) ? 1 + pick(40) : h->objects_size;
-	while (n-- && list_used < h->objects_size)
-		add_random(h);
-	fix_objects(h);
-	switch (pick(32)) {
-	case 0:
-		h->objects_offset = pick(1 << 20);
-		break;
-	case 1:
-		h->objects_size = pick(1 << 20);
-		break;
-	case 2:
-		h->objects_offset = -pick(16);
-		break;
-	case 3:
-		h->size = h->objects_offset + pick(1 << 17);
-	}
-	fix_header(h);
-}
-
 static void change_list(struct pbitmap_header *h, const char *action)
 {
 	unsigned int a, b, c;
 	int name = 0;
 
-	if (sscanf(action, "mutate:%u", &a) == 1) {
-		mutate(h, a);
-		return;
-	}
 	if (!strcmp(action, "objects"))
 		clear_list(h);
 	else if (sscanf(action, "object:%u:%n", &a, &name) == 1 && name)

@@ -6,7 +6,9 @@
 #define PAGES_H
 
 /* Pages in each block, and their size. */
+#ifndef PAGES
 #define PAGES		256
+#endif
 #define PAGES_SIZE	4096
 
 /* The blocks: functions, constants, data read, data written. */
