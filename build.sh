@@ -21,6 +21,8 @@ kernel_config=testsuite/config/kernel.config
 debug_config=testsuite/config/debug.config
 without_config=testsuite/config/without.config
 image_packages=testsuite/guest/packages
+# The kernel's own tests of memory management, of which one is ours.
+selftests=tools/testing/selftests/mm
 bench_packages=testsuite/bench/packages
 
 # Same bytes and same ccache keys whoever builds, wherever.
@@ -696,12 +698,17 @@ make_payload() {
 		testsuite/guest/launch.c
 	install -m 644 testsuite/guest/launches "$stage/pbitmap"
 	make -C testsuite/pbitmap.guest OUT="$stage/pbitmap/t"
+	make -C "$out/src/linux/$selftests" OUTPUT="$stage/pbitmap/t" \
+		KHDR_INCLUDES="-I$top/libpbitmap/uapi" \
+		"$stage/pbitmap/t/madv_pbitmap"
 	tar cSf "$out/payload.tar" --owner=0 --group=0 -C "$stage" pbitmap
 }
 
 payload() {
 	tools
-	step payload "$(files_hash testsuite/guest testsuite/pbitmap.guest) $(
+	linux_tree
+	step payload "$(files_hash testsuite/guest testsuite/pbitmap.guest \
+		"$out/src/linux/$selftests/madv_pbitmap.c") $(
 		cat "$out/stamp/tools")" make_payload
 }
 
