@@ -695,7 +695,7 @@ static void run_race(double seconds)
 		if (!pids[i])
 			keep_launching(i);
 	}
-	while (now() < end || ((count->launches < 20 || steps < 3) &&
+	while (now() < end || ((count->launches < 10 || steps < 3) &&
 			       now() < end + PATIENCE))
 		step();
 	for (i = 0; i < 2 && !race->alone; i++) {
