@@ -5,19 +5,7 @@
  * "t1,4 r7".  Built as an executable, and as something that serves as the
  * interpreter of another.
  */
-/* All code in one page, which begins with the asm (-fno-toplevel-reorder). */
-#define CODE __attribute__((section(".text.bare"), used))
-asm(".section .text.bare,\"ax\",@progbits\n"
-    ".balign 4096\n"
-    ".globl bare_code\n"
-    "bare_code:\n"
-    ".globl _start\n"
-    "_start:\n"
-    "xor %ebp, %ebp\n"
-    "mov %rsp, %rdi\n"
-    "and $-16, %rsp\n"
-    "call bare_main\n"
-    ".previous\n");
+#include "bare.h"
 
 #define PAGES_CODE CODE
 #include "pages.c"

@@ -8,18 +8,7 @@
  *	SECTIONS	1,100 sections, 32 in a page
  *	LOADS		segments as layout.lds has them
  */
-#define CODE __attribute__((section(".text.bare"), used))
-asm(".section .text.bare,\"ax\",@progbits\n"
-    ".balign 4096\n"
-    ".globl bare_code\n"
-    "bare_code:\n"
-    ".globl _start\n"
-    "_start:\n"
-    "xor %ebp, %ebp\n"
-    "mov %rsp, %rdi\n"
-    "and $-16, %rsp\n"
-    "call bare_main\n"
-    ".previous\n");
+#include "bare.h"
 
 #if defined(HUGE)
 asm(".section .rodata,\"a\",@progbits\n"
