@@ -104,7 +104,7 @@ packages=(
 	libclang-rt-dev libdw-dev libelf-dev libjson-c-dev librsvg2-bin
 	libssl-dev linux-perf lld llvm make mandoc meson mmdebstrap ninja-build
 	patch patchelf perl pkg-config procps python3 python3-git python3-ply
-	qemu-system-x86 rsync shellcheck strace texinfo util-linux valgrind
+	qemu-system-x86 rsync shellcheck sparse strace texinfo util-linux valgrind
 	xz-utils zlib1g-dev
 )
 
@@ -471,6 +471,12 @@ make_kernel() {
 		esac
 	done
 	"${make[@]}" bzImage
+}
+
+check_kernel() {
+	deps
+	linux_tree
+	testsuite/check-kernel "$out" "$@"
 }
 
 # kernel_flavour STEP FLAVOUR CONFIG...
@@ -977,6 +983,10 @@ help() {
 	                 carry what one guest has learned to another
 	  package        build a Debian package with bitmaps learned in the guest
 	  refresh        make the patches anew from the commits in out/src
+	  check-kernel [CONFIGURATION...]
+	                 compile what the kernel series touches, patch by patch,
+	                 for several machines (default: all of x86_64, small,
+	                 i386, arm64, nommu)
 	  check-patches  do they apply, and come back byte for byte?
 	  clean          remove out/, unless it holds work of yours
 
@@ -1007,6 +1017,8 @@ package | refresh | clean | help)
 	"${1:-help}" ;;
 check-patches)
 	check_patches ;;
+check-kernel)
+	check_kernel "${@:2}" ;;
 image)
 	image
 	payload ;;
