@@ -21,8 +21,8 @@ kernel_config=testsuite/config/kernel.config
 debug_config=testsuite/config/debug.config
 without_config=testsuite/config/without.config
 image_packages=testsuite/guest/packages
-# The kernel's own tests of memory management, of which one is ours.
-selftests=tools/testing/selftests/mm
+# The kernel's own tests, of memory management and others; one of mm is ours.
+selftests=tools/testing/selftests
 bench_packages=testsuite/bench/packages
 
 # Same bytes and same ccache keys whoever builds, wherever.
@@ -493,6 +493,25 @@ kernel_without() {
 	kernel_flavour kernel-without linux-without "$kernel_config" \
 		"$without_config"
 }
+# The kernel as Debian has it, in our configuration. See make_unpatched.
+make_kernel_base() {
+	local tree=$out/src/linux out=$out/base
+	local flavour=linux configs=("$kernel_config" "$without_config")
+	rm -rf "$out/src/linux" "$out/build/linux"
+	mkdir -p "$out/src"
+	plain_git clone -q --shared --no-checkout "$tree" "$out/src/linux"
+	plain_git -C "$out/src/linux" checkout -q --detach base
+	make_kernel
+}
+
+kernel_base() {
+	deps
+	linux_tree
+	step kernel-base "$(plain_git -C "$out/src/linux" rev-parse base) $(
+		gcc --version) $(files_hash "$kernel_config" \
+		"$without_config")" make_kernel_base
+}
+
 kernel_debug() {
 	kernel_flavour kernel-debug linux-debug "$kernel_config" "$debug_config"
 }
@@ -539,7 +558,7 @@ glibc() {
 # under out, so that ccache finds what both have in common.
 make_unpatched() {
 	local tree=$out/src/glibc out=$out/base
-	rm -rf "$out"
+	rm -rf "$out/src/glibc" "$out/build/glibc"
 	mkdir -p "$out/src"
 	plain_git clone -q --shared --no-checkout "$tree" "$out/src/glibc"
 	plain_git -C "$out/src/glibc" checkout -q --detach base
@@ -704,7 +723,7 @@ make_payload() {
 		testsuite/guest/launch.c
 	install -m 644 testsuite/guest/launches "$stage/pbitmap"
 	make -C testsuite/pbitmap.guest OUT="$stage/pbitmap/t"
-	make -C "$out/src/linux/$selftests" OUTPUT="$stage/pbitmap/t" \
+	make -C "$out/src/linux/$selftests/mm" OUTPUT="$stage/pbitmap/t" \
 		KHDR_INCLUDES="-I$top/libpbitmap/uapi" \
 		"$stage/pbitmap/t/madv_pbitmap"
 	tar cSf "$out/payload.tar" --owner=0 --group=0 -C "$stage" pbitmap
@@ -714,7 +733,7 @@ payload() {
 	tools
 	linux_tree
 	step payload "$(files_hash testsuite/guest testsuite/pbitmap.guest \
-		"$out/src/linux/$selftests/madv_pbitmap.c") $(
+		"$out/src/linux/$selftests/mm/madv_pbitmap.c") $(
 		cat "$out/stamp/tools")" make_payload
 }
 
@@ -814,6 +833,28 @@ cost() {
 	gcc -O2 -Wall -static -o "$out/cost/faults" testsuite/guest/faults.c
 	testsuite/guest/cost "$out" \
 		"$out/build/linux-without/arch/x86/boot/bzImage" "$@"
+}
+
+make_selftests() {
+	local directory
+	rm -rf "$out/selftests"
+	for directory in mm exec; do
+		mkdir -p "$out/selftests/$directory"
+	done
+	make -C "$out/src/linux/$selftests/mm" OUTPUT="$out/selftests/mm" \
+		KHDR_INCLUDES="-I$top/libpbitmap/uapi" \
+		"$out"/selftests/mm/{madv_populate,map_populate,mlock2-tests} \
+		"$out"/selftests/mm/{mremap_test,transhuge-stress}
+	make -C "$out/src/linux/$selftests/exec" OUTPUT="$out/selftests/exec"
+}
+
+selftests() {
+	kernel
+	kernel_base
+	image
+	payload
+	step selftests "$(tree_hash "$out/src/linux")" make_selftests
+	testsuite/selftests "$out" "$out/base/build/linux/arch/x86/boot/bzImage"
 }
 
 startup() {
@@ -987,6 +1028,8 @@ help() {
 	                 compile what the kernel series touches, patch by patch,
 	                 for several machines (default: all of x86_64, small,
 	                 i386, arm64, nommu)
+	  selftests      run upstream's own tests of mm and exec on a kernel
+	                 without and with the patches, and compare
 	  check-patches  do they apply, and come back byte for byte?
 	  clean          remove out/, unless it holds work of yours
 
@@ -1012,8 +1055,8 @@ fetch)
 	    "$glibc_package $(fetched_version "$glibc_package")" ;;
 glibc-check)
 	glibc_check ;;
-kernel | glibc | sysroot | tools | traces | check | coverage | sweep | \
-package | refresh | clean | help)
+kernel | glibc | sysroot | tools | traces | check | coverage | selftests | \
+sweep | package | refresh | clean | help)
 	"${1:-help}" ;;
 check-patches)
 	check_patches ;;
