@@ -144,8 +144,13 @@ static int load_shdrs(struct pbitmap *pb, Elf *elf)
 		return 0;
 	if (elf_getshdrnum(elf, &pb->shnum))
 		goto damaged;
-	if (!pb->shnum)
+	if (!pb->shnum) {
+		/* For libelf there is none if it is not in the file. */
+		if (pb->ehdr.e_shnum || !pb_in_file(pb, pb->ehdr.e_shoff,
+						    pb->shdr_size))
+			goto damaged;
 		return 0;
+	}
 	if (elf_getshdrstrndx(elf, &pb->shstrndx) ||
 	    pb->shstrndx >= pb->shnum ||
 	    pb->ehdr.e_shentsize !=
