@@ -43,7 +43,7 @@ struct learner {
 	char *program;			/* NULL: for all */
 	char *file;
 	size_t pages;
-	bool taught;			/* at least once */
+	unsigned int taught;		/* how many times */
 	struct past *past;
 	struct learner *next;
 };
@@ -91,7 +91,24 @@ static const struct policy {
 
 #define NR_POLICIES	(sizeof(policies) / sizeof(*policies))
 
+/* How the kernel's predictor learns: its sums by what an object has learned. */
+static const struct stage {
+	const char *name;
+	unsigned int launches;		/* at least */
+} stages[] = {
+	{ "1 launch", 1 },
+	{ "2 or 3", 2 },
+	{ "4 to 7", 4 },
+	{ "8 to 15", 8 },
+	{ "16 and more", 16 },
+};
+
+#define NR_STAGES	(sizeof(stages) / sizeof(*stages))
+#define KERNEL_POLICY	5		/* of policies[] */
+
 static struct sums sums[NR_POLICIES];
+static struct sums learned[NR_STAGES];
+static struct sums from_others;		/* by launches of other programs only */
 static struct learner *learners;
 static uint64_t nr_launches, nr_objects;
 
@@ -138,30 +155,52 @@ static struct learner *find_learner(const char *program, const char *file,
 		free(l->past);
 		l->past = calloc(pages ? pages : 1, sizeof(*l->past));
 		l->pages = pages;
-		l->taught = false;
+		l->taught = 0;
 	}
 	return l->past && l->file && (l->program || !program) ? l : NULL;
 }
 
-static void count(const struct learner *shared, const struct learner *own,
-		  const uint8_t *touched)
+static struct sums count(const struct learner *l, const struct policy *policy,
+			 const uint8_t *touched)
 {
-	const struct past *past;
-	struct sums *sum;
-	size_t page, i;
+	struct sums sum = { 0 };
 	bool predicted;
+	size_t page;
+
+	for (page = 0; page < l->pages; page++) {
+		predicted = policy->predicts(&l->past[page], policy->n);
+		sum.predicted += predicted;
+		sum.touched += touched[page];
+		sum.hits += predicted && touched[page];
+	}
+	return sum;
+}
+
+static void add(struct sums *to, const struct sums *sum)
+{
+	to->predicted += sum->predicted;
+	to->touched += sum->touched;
+	to->hits += sum->hits;
+}
+
+static void count_all(const struct learner *shared, const struct learner *own,
+		      const uint8_t *touched)
+{
+	unsigned int stage = NR_STAGES - 1;
+	struct sums sum;
+	size_t i;
 
 	for (i = 0; i < NR_POLICIES; i++) {
-		past = policies[i].per_program ? own->past : shared->past;
-		sum = &sums[i];
-		for (page = 0; page < shared->pages; page++) {
-			predicted = policies[i].predicts(&past[page],
-							 policies[i].n);
-			sum->predicted += predicted;
-			sum->touched += touched[page];
-			sum->hits += predicted && touched[page];
-		}
+		sum = count(policies[i].per_program ? own : shared,
+			    &policies[i], touched);
+		add(&sums[i], &sum);
 	}
+	while (stages[stage].launches > shared->taught)
+		stage--;
+	sum = count(shared, &policies[KERNEL_POLICY], touched);
+	add(&learned[stage], &sum);
+	if (!own->taught)
+		add(&from_others, &sum);
 }
 
 /* One object of a launch; the first time that it is seen only teaches. */
@@ -175,13 +214,13 @@ static bool replay(const char *program, const char *file, size_t pages,
 	if (!shared || !own)
 		return false;
 	if (shared->taught)
-		count(shared, own, touched);
+		count_all(shared, own, touched);
 	for (page = 0; page < pages; page++) {
 		teach(&shared->past[page], touched[page], !shared->taught);
 		teach(&own->past[page], touched[page], !own->taught);
 	}
-	shared->taught = true;
-	own->taught = true;
+	shared->taught++;
+	own->taught++;
 	nr_objects++;
 	return true;
 }
@@ -349,33 +388,42 @@ static double part(uint64_t of, uint64_t all)
 	return all ? (double)of / all : 0;
 }
 
-static void print_text(void)
+static void print_sums(const char *name, const struct sums *s)
 {
-	const struct sums *s;
-	size_t i;
-
-	printf("%" PRIu64 " launches, %" PRIu64 " objects in all\n"
-	       "%-18s %10s %10s %10s %8s %8s\n", nr_launches, nr_objects,
-	       "predictor", "precision", "recall", "over-read", "missed",
-	       "in vain");
-	for (i = 0; i < NR_POLICIES; i++) {
-		s = &sums[i];
-		printf("%-18s %8.1f %% %8.1f %% %8.1f %% %8" PRIu64 " %8"
-		       PRIu64 "\n", policies[i].name,
-		       100 * part(s->hits, s->predicted),
-		       100 * part(s->hits, s->touched),
-		       100 * part(s->predicted - s->hits, s->touched),
-		       s->touched - s->hits, s->predicted - s->hits);
-	}
+	printf("%-18s %8.1f %% %8.1f %% %8.1f %% %8" PRIu64 " %8" PRIu64 "\n",
+	       name, 100 * part(s->hits, s->predicted),
+	       100 * part(s->hits, s->touched),
+	       100 * part(s->predicted - s->hits, s->touched),
+	       s->touched - s->hits, s->predicted - s->hits);
 }
 
-static json_object *json_policy(const struct policy *policy,
-				const struct sums *s)
+static void print_heading(const char *name)
+{
+	printf("%-18s %10s %10s %10s %8s %8s\n", name, "precision", "recall",
+	       "over-read", "missed", "in vain");
+}
+
+static void print_text(void)
+{
+	size_t i;
+
+	printf("%" PRIu64 " launches, %" PRIu64 " objects in all\n",
+	       nr_launches, nr_objects);
+	print_heading("predictor");
+	for (i = 0; i < NR_POLICIES; i++)
+		print_sums(policies[i].name, &sums[i]);
+	printf("\n");
+	print_heading("2-bit, learned by");
+	for (i = 0; i < NR_STAGES; i++)
+		print_sums(stages[i].name, &learned[i]);
+	print_sums("other programs", &from_others);
+}
+
+static json_object *json_sums(const char *name, const struct sums *s)
 {
 	json_object *object = json_object_new_object();
 
-	json_object_object_add(object, "name",
-			       json_object_new_string(policy->name));
+	json_object_object_add(object, "name", json_object_new_string(name));
 	add_number(object, "predicted", s->predicted);
 	add_number(object, "touched", s->touched);
 	add_number(object, "predicted_and_touched", s->hits);
@@ -385,19 +433,26 @@ static json_object *json_policy(const struct policy *policy,
 	return object;
 }
 
-static void print_policies(void)
+static void print_json(void)
 {
-	json_object *list = json_object_new_array();
+	json_object *predictors = json_object_new_array();
+	json_object *learning = json_object_new_array();
 	json_object *root = json_object_new_object();
 	size_t i;
 
 	for (i = 0; i < NR_POLICIES; i++)
-		json_object_array_add(list, json_policy(&policies[i],
-							&sums[i]));
+		json_object_array_add(predictors,
+				      json_sums(policies[i].name, &sums[i]));
+	for (i = 0; i < NR_STAGES; i++)
+		json_object_array_add(learning,
+				      json_sums(stages[i].name, &learned[i]));
+	json_object_array_add(learning,
+			      json_sums("other programs", &from_others));
 	json_object_object_add(root, "version", json_object_new_int(1));
 	add_number(root, "launches", nr_launches);
 	add_number(root, "objects", nr_objects);
-	json_object_object_add(root, "predictors", list);
+	json_object_object_add(root, "predictors", predictors);
+	json_object_object_add(root, "learning", learning);
 	print_document(root);
 }
 
@@ -406,7 +461,7 @@ static int eval_end(struct tool *tool)
 	struct learner *l;
 
 	if (tool->json)
-		print_policies();
+		print_json();
 	else if (nr_launches)
 		print_text();
 	while ((l = learners)) {
