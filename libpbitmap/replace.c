@@ -32,8 +32,9 @@ int pb_open_file(const char *path, const struct pbitmap_options *options)
 		return pb_fail_errno(options, "open");
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
 		close(fd);
-		return pb_fail(options, S_ISDIR(st.st_mode) ? EISDIR : EINVAL,
-			       "not a regular file");
+		if (S_ISDIR(st.st_mode))
+			return pb_fail(options, EISDIR, "a directory");
+		return pb_fail(options, EINVAL, "not a regular file");
 	}
 	return fd;
 }

@@ -15,5 +15,9 @@ _pbitmap()
 			sed -n 's/^  ...  *\(--[a-z-]*=*\).*/\1/p')
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$candidates" -- "$word")
+	# What follows is the value.
+	if [[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= ]]; then
+		compopt -o nospace
+	fi
 }
 complete -o default -F _pbitmap pbitmap

@@ -203,17 +203,19 @@ static int put_record(struct tool *tool, struct pbitmap *pb, const char *name)
 /* Replaces @name at once. */
 static bool write_file(const char *name)
 {
+	mode_t mask = umask(0);
 	char *temporary;
 	FILE *f = NULL;
 	bool done;
 	int fd;
 
+	umask(mask);
 	if (asprintf(&temporary, "%s.XXXXXX", name) < 0)
 		return false;
 	fd = mkostemp(temporary, O_CLOEXEC);
 	if (fd >= 0)
 		f = fdopen(fd, "w");
-	done = f && !fchmod(fd, 0644) &&
+	done = f && !fchmod(fd, 0666 & ~mask) &&
 	       fwrite(archive_bytes, 1, archive_size, f) == archive_size &&
 	       !fflush(f) && !fsync(fd);
 	if (f && fclose(f))
@@ -256,8 +258,10 @@ static int export_file(struct tool *tool, const char *file)
 		code = skip(tool, "has learned nothing");
 	else
 		code = put_record(tool, pb, file);
-	if (!code && !tool->result)
+	if (!code && !tool->result) {
 		tool->result = "exported";
+		say(tool, PBITMAP_LOG_INFO, tool->result);
+	}
 	pbitmap_close(pb);
 	return code;
 }

@@ -25,7 +25,8 @@
 #define DEFAULT_SIZE	16384
 
 static unsigned long reserved = DEFAULT_SIZE;
-static const char *like = "/proc/self/exe";
+static const char own[] = "/proc/self/exe";
+static const char *like = own;
 
 /* Names of the three sections, each where its header says. */
 static const char names[] = "\0.shstrtab\0.pbitmap\0.note.GNU-stack";
@@ -159,6 +160,8 @@ static int run_link(struct tool *tool, char **arguments)
 	reserved = (reserved + page - 1) & -page;
 	if (tool->output)
 		return write_object(tool, page);
+	if (like != own)
+		return usage("--like needs --output", "");
 	return print_assembly(tool, page);
 }
 

@@ -11,6 +11,7 @@
 #include "util.h"
 
 #define TEXT_SYMBOLS	2		/* named in the text, of each page */
+#define TEXT_SECTIONS	40		/* width, but for pages with many */
 
 struct page {
 	uint64_t number;
@@ -62,7 +63,8 @@ static void text_sections(const struct names *names, const struct page *page,
 		at = next_section(names, at, page->end);
 		printf("%s", at ? "," : "");
 	}
-	printf("%*s", width - sections_width(names, page), "");
+	width -= sections_width(names, page);
+	printf("%*s", width < 0 ? 0 : width, "");
 }
 
 static void text_symbols(const struct names *names, const struct page *page)
@@ -97,7 +99,8 @@ void pages_text(const struct pbitmap *pb, unsigned int segment,
 		return;
 	for (; next_page(pb, segment, info, page_size, &page); page.number++) {
 		n = sections_width(names, &page);
-		width = width < n ? n : width;
+		if (width < n)
+			width = n < TEXT_SECTIONS ? n : TEXT_SECTIONS;
 	}
 	printf("    %8s %10s  %-*s  %s\n", "page", "offset", width, "sections",
 	       "symbols");

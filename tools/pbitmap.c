@@ -219,6 +219,18 @@ static void add_options(struct getopt_options *g, const struct tool_option *o)
 	}
 }
 
+static int wrong_value(const struct getopt_options *g, int letter,
+		       const char *value)
+{
+	const struct option *o = g->long_options;
+	char text[64];
+
+	while (o->name && o->val != letter)
+		o++;
+	snprintf(text, sizeof(text), "wrong value for --%s: ", o->name ?: "");
+	return usage(text, value);
+}
+
 /* Options of @command; returns its exit code, or -1 to go on. */
 static int parse(const struct command *command, struct tool *tool, int argc,
 		 char **argv)
@@ -227,8 +239,7 @@ static int parse(const struct command *command, struct tool *tool, int argc,
 	int letter;
 
 	/* Behind the first argument of run() may be options of others. */
-	if (command && command->run)
-		known.letters[0] = '+';
+	strcpy(known.letters, command && command->run ? "+:" : ":");
 	if (command)
 		add_options(&known, command->options);
 	add_options(&known, common_options);
@@ -242,11 +253,13 @@ static int parse(const struct command *command, struct tool *tool, int argc,
 		case 'V':
 			printf("pbitmap %s\n", VERSION);
 			return EXIT_DONE;
+		case ':':
+			return usage("no value for ", argv[optind - 1]);
 		case '?':
 			return usage("wrong option: ", argv[optind - 1]);
 		}
 		if (!set_option(command, tool, letter, optarg))
-			return usage("wrong value: ", optarg);
+			return wrong_value(&known, letter, optarg);
 	}
 	return -1;
 }

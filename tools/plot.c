@@ -216,9 +216,24 @@ static void rank(struct ranking *ranking, const struct name *name,
 	ranking->weight[n] = weight;
 }
 
+/* In the order of their addresses instead. */
+static void order(struct ranking *ranking)
+{
+	const struct name *name;
+	unsigned int i, n;
+
+	for (i = 1; i < BEST && ranking->name[i]; i++) {
+		name = ranking->name[i];
+		for (n = i; n && name->start < ranking->name[n - 1]->start; n--)
+			ranking->name[n] = ranking->name[n - 1];
+		ranking->name[n] = name;
+	}
+}
+
 static void put_ranking(const struct ranking *ranking, double x, size_t left)
 {
-	size_t n, longest = left / 2;
+	/* A long name leaves room for another one. */
+	size_t n, longest = ranking->name[1] ? left / 2 : left - 1;
 	unsigned int i;
 	char *text;
 
@@ -255,6 +270,7 @@ static void put_sections(const struct row *row)
 			put_mark(GRID_X + (at->start - start) * CELL /
 				 (double)cell);
 	}
+	order(&ranking);
 	put_ranking(&ranking, MARGIN + ADDRESS, SECTIONS);
 }
 
