@@ -236,9 +236,9 @@ static void text_file(const struct pbitmap *pb,
 	       info->predicted, info->pages, info->page_size);
 	for (i = 0; i < info->nr_segments; i++) {
 		pbitmap_get_segment(pb, i, &segment);
-		printf("  segment at 0x%" PRIx64 ": %" PRIu64 " pages, %"
+		printf("  segment at 0x%" PRIx64 ": %" PRIu64 " page%s, %"
 		       PRIu64 " predicted\n", segment.vaddr, segment.pages,
-		       segment.predicted);
+		       segment.pages == 1 ? "" : "s", segment.predicted);
 		if (names)
 			pages_text(pb, i, &segment, info->page_size, names);
 		else
