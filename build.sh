@@ -846,6 +846,8 @@ make_selftests() {
 		"$out"/selftests/mm/{madv_populate,map_populate,mlock2-tests} \
 		"$out"/selftests/mm/{mremap_test,transhuge-stress}
 	make -C "$out/src/linux/$selftests/exec" OUTPUT="$out/selftests/exec"
+	cp "$out/src/linux/$selftests"/exec/{Makefile,binfmt_script.py} \
+		"$out/selftests/exec"
 }
 
 selftests() {
