@@ -216,24 +216,37 @@ static void rank(struct ranking *ranking, const struct name *name,
 	ranking->weight[n] = weight;
 }
 
-/* In the order of their addresses instead. */
-static void order(struct ranking *ranking)
+/* A long name leaves room for another one. */
+static size_t longest(const struct ranking *ranking, size_t left)
 {
-	const struct name *name;
-	unsigned int i, n;
+	return ranking->name[1] ? left / 2 : left - 1;
+}
 
-	for (i = 1; i < BEST && ranking->name[i]; i++) {
-		name = ranking->name[i];
-		for (n = i; n && name->start < ranking->name[n - 1]->start; n--)
+/* Those that @left characters are enough for, in the order of addresses. */
+static void order(struct ranking *ranking, size_t left)
+{
+	size_t most = longest(ranking, left), length;
+	struct ranking best = *ranking;
+	unsigned int i, n, count = 0;
+
+	memset(ranking, 0, sizeof(*ranking));
+	for (i = 0; i < BEST && best.name[i]; i++) {
+		length = strlen(best.name[i]->name);
+		if (length > most)
+			length = most;
+		if (length >= left)
+			continue;
+		left -= length + 1;
+		for (n = count++; n && best.name[i]->start <
+		     ranking->name[n - 1]->start; n--)
 			ranking->name[n] = ranking->name[n - 1];
-		ranking->name[n] = name;
+		ranking->name[n] = best.name[i];
 	}
 }
 
 static void put_ranking(const struct ranking *ranking, double x, size_t left)
 {
-	/* A long name leaves room for another one. */
-	size_t n, longest = ranking->name[1] ? left / 2 : left - 1;
+	size_t n, most = longest(ranking, left);
 	unsigned int i;
 	char *text;
 
@@ -242,7 +255,7 @@ static void put_ranking(const struct ranking *ranking, double x, size_t left)
 		text = readable(ranking->name[i]->name);
 		if (!text)
 			break;
-		n = strlen(text) < longest ? strlen(text) : longest;
+		n = strlen(text) < most ? strlen(text) : most;
 		if (n < left) {
 			put_text(text, n);
 			putc(' ', body);
@@ -270,7 +283,7 @@ static void put_sections(const struct row *row)
 			put_mark(GRID_X + (at->start - start) * CELL /
 				 (double)cell);
 	}
-	order(&ranking);
+	order(&ranking, SECTIONS);
 	put_ranking(&ranking, MARGIN + ADDRESS, SECTIONS);
 }
 
