@@ -40,6 +40,25 @@ static bool is_debug_file(const struct pbitmap *pb)
 	return false;
 }
 
+/*
+ * Whether another section has bytes behind the end of the file, where what is
+ * appended would lie.
+ */
+static bool has_lost_section(const struct pbitmap *pb)
+{
+	size_t i;
+
+	for (i = 1; i < pb->shnum; i++) {
+		const GElf_Shdr *sh = &pb->shdrs[i];
+
+		if (i != pb->shndx && sh->sh_type != SHT_NOBITS &&
+		    sh->sh_size &&
+		    !pb_in_file(pb, sh->sh_offset, sh->sh_size))
+			return true;
+	}
+	return false;
+}
+
 /* Whether the object is one that can have a bitmap; force changes nothing. */
 static int check_object(const struct pbitmap *pb)
 {
@@ -62,6 +81,9 @@ static int check_object(const struct pbitmap *pb)
 		      !pb_in_file(pb, names->sh_offset, names->sh_size)))
 		return pb_fail(&pb->options, PBITMAP_ERR_FORMAT,
 			       "damaged section name table");
+	if (has_lost_section(pb))
+		return pb_refuse(pb, "a section reaches past the end of the"
+				 " file");
 	return 0;
 }
 
