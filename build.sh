@@ -489,10 +489,6 @@ kernel_flavour() {
 }
 
 kernel() { kernel_flavour kernel linux "$kernel_config"; }
-kernel_without() {
-	kernel_flavour kernel-without linux-without "$kernel_config" \
-		"$without_config"
-}
 # The kernel as Debian has it, in our configuration. See make_unpatched.
 make_kernel_base() {
 	local tree=$out/src/linux out=$out/base
@@ -826,13 +822,13 @@ traces() {
 
 cost() {
 	kernel
-	kernel_without
+	kernel_base
 	image
 	payload
 	mkdir -p "$out/cost"
 	gcc -O2 -Wall -static -o "$out/cost/faults" testsuite/guest/faults.c
 	testsuite/guest/cost "$out" \
-		"$out/build/linux-without/arch/x86/boot/bzImage" "$@"
+		"$out/base/build/linux/arch/x86/boot/bzImage" "$@"
 }
 
 make_selftests() {
