@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * How a program without a C library begins: bare_main(), on the stack that the
- * kernel made.
+ * kernel made.  With BARE_LIBRARY only where its code lies, nothing to start.
  */
 #ifndef BARE_H
 #define BARE_H
@@ -11,13 +11,16 @@
 asm(".section .text.bare,\"ax\",@progbits\n"
     ".balign 4096\n"
     ".globl bare_code\n"
+    ".hidden bare_code\n"
     "bare_code:\n"
+#ifndef BARE_LIBRARY
     ".globl _start\n"
     "_start:\n"
     "xor %ebp, %ebp\n"
     "mov %rsp, %rdi\n"
     "and $-16, %rsp\n"
     "call bare_main\n"
+#endif
     ".previous\n");
 
 #endif

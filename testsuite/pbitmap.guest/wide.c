@@ -32,22 +32,10 @@ int main(int argc, char **argv)
 
 #else
 
-/* All code in one page, which begins with the asm (-fno-toplevel-reorder). */
-#define CODE __attribute__((section(".text.bare"), used))
-asm(".section .text.bare,\"ax\",@progbits\n"
-    ".balign 4096\n"
-    ".globl bare_code\n"
-    ".hidden bare_code\n"
-    "bare_code:\n"
-#ifdef BARE
-    ".globl _start\n"
-    "_start:\n"
-    "xor %ebp, %ebp\n"
-    "mov %rsp, %rdi\n"
-    "and $-16, %rsp\n"
-    "call bare_main\n"
+#ifndef BARE
+#define BARE_LIBRARY
 #endif
-    ".previous\n");
+#include "bare.h"
 
 #define STR_(x) #x
 #define STR(x) STR_(x)
