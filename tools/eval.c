@@ -70,6 +70,7 @@ static bool by_counter(const struct past *past, unsigned int n)
 	return past->counter[n] >= 2;
 }
 
+enum { KERNEL_POLICY = 5 };		/* of policies[] */
 static const struct policy {
 	const char *name;
 	bool (*predicts)(const struct past *past, unsigned int n);
@@ -81,7 +82,7 @@ static const struct policy {
 	{ "or-2", in_last, 2, false },
 	{ "or-3", in_last, 3, false },
 	{ "or-5", in_last, 5, false },
-	{ "2-bit", by_counter, KERNEL, false },
+	[KERNEL_POLICY] = { "2-bit", by_counter, KERNEL, false },
 	{ "2-bit-slow", by_counter, SLOW, false },
 	{ "2-bit-quick", by_counter, QUICK, false },
 	{ "last, per program", in_last, 1, true },
@@ -104,7 +105,6 @@ static const struct stage {
 };
 
 #define NR_STAGES	(sizeof(stages) / sizeof(*stages))
-#define KERNEL_POLICY	5		/* of policies[] */
 
 static struct sums sums[NR_POLICIES];
 static struct sums learned[NR_STAGES];
@@ -190,17 +190,18 @@ static void count_all(const struct learner *shared, const struct learner *own,
 	struct sums sum;
 	size_t i;
 
+	while (stages[stage].launches > shared->taught)
+		stage--;
 	for (i = 0; i < NR_POLICIES; i++) {
 		sum = count(policies[i].per_program ? own : shared,
 			    &policies[i], touched);
 		add(&sums[i], &sum);
+		if (i != KERNEL_POLICY)
+			continue;
+		add(&learned[stage], &sum);
+		if (!own->taught)
+			add(&from_others, &sum);
 	}
-	while (stages[stage].launches > shared->taught)
-		stage--;
-	sum = count(shared, &policies[KERNEL_POLICY], touched);
-	add(&learned[stage], &sum);
-	if (!own->taught)
-		add(&from_others, &sum);
 }
 
 /* One object of a launch; the first time that it is seen only teaches. */
