@@ -154,20 +154,22 @@ struct pbitmap_segment {
 };
 
 /**
- * struct pbitmap_entry - an object that launches of an executable map
- * @counter: a counter like that of a page: from 2 on the object is opened and
- *	its predicted pages are prefetched when the executable starts
+ * struct pbitmap_entry - a file that launches of an executable map or read
+ * @counter: a counter like that of a page: from 2 on the file is opened when
+ *	the executable starts; of an object the predicted pages are prefetched,
+ *	of a file without a bitmap the beginning
  * @shared: how many bytes its name has in common with the entry before it; 0
  *	in the first entry
  * @len: bytes of the rest of the name; 0 in the entry that ends the list
  * @rest: the rest of the name, no NUL at its end
  *
- * The entries are in the order in which a launch mapped the objects first.
- * They follow each other without padding; the list ends with an entry whose
- * @len is 0 or where the room ends.  A name is absolute, as seen by the
- * program, with no symbolic links, "." or ".." in it, and at most
- * PBITMAP_MAX_NAME bytes long.  An object that is not in the list has the
- * counter 0; one whose counter would fall below 0 is dropped.
+ * First come the objects, in the order in which a launch mapped them, then the
+ * other files in the order in which it opened them.  The entries follow each
+ * other without padding; the list ends with an entry whose @len is 0 or where
+ * the room ends.  A name is absolute, as seen by the program, with no symbolic
+ * links, "." or ".." in it, and at most PBITMAP_MAX_NAME bytes long.  A file
+ * that is not in the list has the counter 0; one whose counter would fall below
+ * 0 is dropped.
  */
 struct pbitmap_entry {
 	__u8	counter;
