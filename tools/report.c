@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* pbitmap report: all that a program maps, and what is predicted of it. */
+/* pbitmap report: what a program maps, and what is predicted of it. */
 #include <errno.h>
 #include <inttypes.h>
 #include <json-c/json.h>
@@ -20,7 +20,7 @@ static bool no_run;
 /* A line of the table. */
 struct line {
 	const struct object *object;
-	const char *state;		/* ok, none, stale, missing, failed */
+	const char *state;		/* ok, none, stale, file, missing, failed */
 	bool own;			/* executable or interpreter */
 	bool unlisted;			/* though the executable has a list */
 	uint64_t size;
@@ -29,7 +29,7 @@ struct line {
 };
 
 struct totals {
-	unsigned int objects, ok, none, stale, missing, failed;
+	unsigned int objects, ok, none, stale, files, missing, failed;
 	unsigned int unlisted, unmapped;
 	uint64_t size, pages, predicted, predicted_bytes;
 };
@@ -48,6 +48,11 @@ static int read_line(struct tool *tool, struct line *line)
 		return line->object->mapped ? EXIT_FAILED : EXIT_DONE;
 	}
 	ret = pbitmap_open(tool->file, &tool->options, &pb);
+	if (ret == PBITMAP_ERR_NOT_ELF && !line->object->mapped) {
+		line->state = "file";
+		line->size = st.st_size;
+		return EXIT_DONE;
+	}
 	if (ret) {
 		line->state = "failed";
 		return EXIT_FAILED;
@@ -65,13 +70,16 @@ static int read_line(struct tool *tool, struct line *line)
 
 static void add_up(struct totals *totals, const struct line *line)
 {
-	totals->objects++;
+	totals->objects += strcmp(line->state, "file") != 0;
 	totals->ok += !strcmp(line->state, "ok");
 	totals->none += !strcmp(line->state, "none");
 	totals->stale += !strcmp(line->state, "stale");
+	totals->files += !strcmp(line->state, "file");
 	totals->missing += !strcmp(line->state, "missing");
 	totals->failed += !strcmp(line->state, "failed");
 	totals->unlisted += line->unlisted;
+	if (!strcmp(line->state, "file"))
+		return;
 	totals->unmapped += !line->object->mapped;
 	totals->size += line->size;
 	totals->pages += line->info.pages;
@@ -101,7 +109,8 @@ static void text_line(const struct line *line)
 		     line->predicted_bytes);
 	printf("  %-4s  %-7s  ", list, line->state);
 	print_path(line->object->path);
-	puts(line->object->mapped ? "" : " (not mapped)");
+	puts(line->object->mapped || !strcmp(line->state, "file") ? "" :
+	     " (not mapped)");
 }
 
 static void text_totals(const struct totals *totals)
@@ -117,6 +126,9 @@ static void text_totals(const struct totals *totals)
 		printf(", %u not readable", totals->failed);
 	printf("\n%u mapped but not in the list, %u in the list but not"
 	       " mapped\n", totals->unlisted, totals->unmapped);
+	if (totals->files)
+		printf("%u other files in the list, which it reads\n",
+		       totals->files);
 }
 
 static void add_bool(json_object *object, const char *key, bool value)
@@ -153,6 +165,7 @@ static json_object *json_totals(const struct totals *totals)
 	add_number(object, "ok", totals->ok);
 	add_number(object, "none", totals->none);
 	add_number(object, "stale", totals->stale);
+	add_number(object, "files", totals->files);
 	add_number(object, "missing", totals->missing);
 	add_number(object, "failed", totals->failed);
 	add_number(object, "not_listed", totals->unlisted);
