@@ -102,19 +102,23 @@ static void make(void)
 	}
 }
 
-/* Whatever the program is made to do, it ends soon, and does no harm. */
-static void confine(void)
+/*
+ * Whatever the program is made to do, it ends, after @seconds of processor time
+ * or twenty times as many of waiting, and does no harm.
+ */
+static void confine(unsigned int seconds)
 {
-	struct rlimit second = { 1, 1 }, none = { 0, 0 }, few = { 50, 50 };
+	struct rlimit cpu = { seconds, seconds };
+	struct rlimit none = { 0, 0 }, few = { 50, 50 };
 	int null = open("/dev/null", O_RDWR);
 
 	dup2(null, 0);
 	dup2(null, 1);
 	dup2(null, 2);
-	setrlimit(RLIMIT_CPU, &second);
+	setrlimit(RLIMIT_CPU, &cpu);
 	setrlimit(RLIMIT_CORE, &none);
 	setrlimit(RLIMIT_NPROC, &few);
-	alarm(20);
+	alarm(20 * seconds);
 }
 
 static void become_nobody(void)
@@ -149,7 +153,7 @@ static pid_t __attribute__((noinline)) start(const char *path, bool as_root)
 	pid_t pid = vfork();
 
 	if (!pid) {
-		confine();
+		confine(1);
 		if (!as_root)
 			become_nobody();
 		execl(path, path, "t1", "r1", "w1", NULL);
@@ -247,10 +251,9 @@ static void start_advising(void)
 	snprintf(from, sizeof(from), "%u", first);
 	snprintf(number, sizeof(number), "%u", count);
 	if (!pid) {
-		confine();
+		confine(25);
 		become_nobody();
 		dup2(out, 2);
-		alarm(500);
 		execl(self, self, "advise", directory, from, number, NULL);
 		_exit(126);
 	}
