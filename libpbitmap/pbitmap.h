@@ -93,7 +93,8 @@ struct pbitmap;
  * @nr_segments: segments with bytes in the file
  * @pages: pages of all of them
  * @predicted: pages that are predicted
- * @nr_objects: objects that launches of the file mapped
+ * @nr_objects: objects that launches of the file mapped, and other files that
+ *	they read
  * @objects_size: bytes of room for their names, 0 for a library
  * @exact: pbitmap_remove() would bring the original bytes back
  * @layout_crc: CRC of the program headers that the bitmap was made for
