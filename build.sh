@@ -508,6 +508,27 @@ kernel_base() {
 		"$without_config")" make_kernel_base
 }
 
+# The patched kernel with a model of a rotating disk, in a tree of its own.
+make_kernel_rotating() {
+	local tree=$out/src/linux out=$out/rotating
+	local flavour=linux configs=("$kernel_config")
+	rm -rf "$out/src/linux" "$out/build/linux"
+	mkdir -p "$out/src"
+	plain_git clone -q --shared --no-checkout "$tree" "$out/src/linux"
+	plain_git -C "$out/src/linux" checkout -q --detach pbitmap
+	cp testsuite/bench/rotating.c "$out/src/linux/drivers/block/"
+	echo 'obj-y += rotating.o' >>"$out/src/linux/drivers/block/Makefile"
+	make_kernel
+}
+
+kernel_rotating() {
+	deps
+	linux_tree
+	step kernel-rotating "$(plain_git -C "$out/src/linux" rev-parse \
+		pbitmap) $(gcc --version) $(files_hash "$kernel_config" \
+		testsuite/bench/rotating.c)" make_kernel_rotating
+}
+
 kernel_debug() {
 	kernel_flavour kernel-debug linux-debug "$kernel_config" "$debug_config"
 }
@@ -807,6 +828,7 @@ bench() {
 	if [[ " $* " == *" --quick "* ]]; then
 		image
 	else
+		kernel_rotating
 		bench_image
 	fi
 	payload
