@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* pbitmap report: what a program maps, and what is predicted of it. */
+#include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "objects.h"
 #include "tool.h"
@@ -34,6 +37,19 @@ struct totals {
 	uint64_t size, pages, predicted, predicted_bytes;
 };
 
+/* What cannot be read may be one, and reading it will say why. */
+static bool is_elf(const char *file)
+{
+	char magic[SELFMAG] = ELFMAG;
+	int fd = open(file, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && read(fd, magic, SELFMAG) < SELFMAG)
+		*magic = '\0';
+	if (fd >= 0)
+		close(fd);
+	return !memcmp(magic, ELFMAG, SELFMAG);
+}
+
 /* Reads what its file says; returns an exit code. */
 static int read_line(struct tool *tool, struct line *line)
 {
@@ -47,12 +63,12 @@ static int read_line(struct tool *tool, struct line *line)
 		line->state = "missing";
 		return line->object->mapped ? EXIT_FAILED : EXIT_DONE;
 	}
-	ret = pbitmap_open(tool->file, &tool->options, &pb);
-	if (ret == PBITMAP_ERR_NOT_ELF && !line->object->mapped) {
+	if (!line->object->mapped && !is_elf(tool->file)) {
 		line->state = "file";
 		line->size = st.st_size;
 		return EXIT_DONE;
 	}
+	ret = pbitmap_open(tool->file, &tool->options, &pb);
 	if (ret) {
 		line->state = "failed";
 		return EXIT_FAILED;
