@@ -55,6 +55,7 @@ static unsigned long steps;
 /* Counted by all processes. */
 static struct {
 	atomic_ulong launches, failures;
+	atomic_int status;		/* of one of the failures */
 } *count;
 
 static unsigned int below(unsigned int n)
@@ -155,7 +156,10 @@ static void stop(int signal)
 static void count_launch(int status)
 {
 	count->launches++;
-	count->failures += status != 0;
+	if (status) {
+		count->failures++;
+		count->status = status;
+	}
 }
 
 /* In a process of its own, until it is told to end. */
@@ -218,18 +222,30 @@ static void do_unlink(void)
 	renew(file);
 }
 
+/* While a bitmap is being written nobody else can write: a moment. */
+static void set_size(const char *file, off_t size)
+{
+	int tries;
+
+	for (tries = 0; truncate(file, size); tries++) {
+		if (errno != ETXTBSY || tries == 1000)
+			err(2, "%s", file);
+		usleep(1000);
+	}
+}
+
 /* Executables in use cannot be truncated, libraries can. */
 static void do_truncate(void)
 {
 	struct stat st;
 
 	nap(20000);
-	if (stat("libsmall.so", &st) ||
-	    truncate("libsmall.so", below(st.st_size)))
+	if (stat("libsmall.so", &st))
 		err(2, "libsmall.so");
+	set_size("libsmall.so", below(st.st_size));
 	nap(5000);
-	if (below(2) && truncate("libsmall.so", st.st_size))
-		err(2, "libsmall.so");
+	if (below(2))
+		set_size("libsmall.so", st.st_size);
 	nap(5000);
 	renew("libsmall.so");
 }
@@ -740,8 +756,8 @@ int main(int argc, char **argv)
 		err(2, "mmap");
 	run_race(atof(argv[2]));
 	if (count->failures && !race->breaks)
-		errx(1, "%lu of %lu launches failed", count->failures,
-		     count->launches);
+		errx(1, "%lu of %lu launches failed, one with status 0x%x",
+		     count->failures, count->launches, count->status);
 	printf("%lu launches, %lu failed, %lu times %s\n", count->launches,
 	       count->failures, steps, race->name);
 	return 0;
