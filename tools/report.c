@@ -24,7 +24,7 @@ static bool no_run;
 struct line {
 	const struct object *object;
 	const char *state;		/* ok, none, stale, file, missing, failed */
-	bool own;			/* executable or interpreter */
+	bool data;			/* in the list, and no ELF file */
 	bool unlisted;			/* though the executable has a list */
 	uint64_t size;
 	uint64_t predicted_bytes;
@@ -41,7 +41,7 @@ struct totals {
 static bool is_elf(const char *file)
 {
 	char magic[SELFMAG] = ELFMAG;
-	int fd = open(file, O_RDONLY | O_CLOEXEC);
+	int fd = open(file, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd >= 0 && read(fd, magic, SELFMAG) < SELFMAG)
 		*magic = '\0';
@@ -64,6 +64,7 @@ static int read_line(struct tool *tool, struct line *line)
 		return line->object->mapped ? EXIT_FAILED : EXIT_DONE;
 	}
 	if (!line->object->mapped && !is_elf(tool->file)) {
+		line->data = true;
 		line->state = "file";
 		line->size = st.st_size;
 		return EXIT_DONE;
@@ -86,15 +87,15 @@ static int read_line(struct tool *tool, struct line *line)
 
 static void add_up(struct totals *totals, const struct line *line)
 {
-	totals->objects += strcmp(line->state, "file") != 0;
+	totals->objects += !line->data;
 	totals->ok += !strcmp(line->state, "ok");
 	totals->none += !strcmp(line->state, "none");
 	totals->stale += !strcmp(line->state, "stale");
-	totals->files += !strcmp(line->state, "file");
+	totals->files += line->data;
 	totals->missing += !strcmp(line->state, "missing");
 	totals->failed += !strcmp(line->state, "failed");
 	totals->unlisted += line->unlisted;
-	if (!strcmp(line->state, "file"))
+	if (line->data)
 		return;
 	totals->unmapped += !line->object->mapped;
 	totals->size += line->size;
@@ -125,8 +126,7 @@ static void text_line(const struct line *line)
 		     line->predicted_bytes);
 	printf("  %-4s  %-7s  ", list, line->state);
 	print_path(line->object->path);
-	puts(line->object->mapped || !strcmp(line->state, "file") ? "" :
-	     " (not mapped)");
+	puts(line->object->mapped || line->data ? "" : " (not mapped)");
 }
 
 static void text_totals(const struct totals *totals)
