@@ -734,7 +734,7 @@ make_payload() {
 	rm -rf "$stage"
 	mkdir -p "$stage/pbitmap/bin" "$stage/pbitmap/t"
 	install -m 755 testsuite/guest/{init,copycost,measure,outside,reads} \
-		testsuite/guest/{record,waits} \
+		testsuite/guest/{record,scale,waits} \
 		"$out/build/tools/tools/pbitmap" "$stage/pbitmap/bin"
 	gcc -O2 -Wall -static -o "$stage/pbitmap/bin/launch" \
 		testsuite/guest/launch.c

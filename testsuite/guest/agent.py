@@ -12,12 +12,20 @@ HERE = pathlib.Path(__file__).resolve().parent
 
 
 class Guest:
-    """Boots the guest of OUT; files are what it has besides, by name."""
+    """Boots the guest of OUT; files are what it has besides, by name.
 
-    def __init__(self, out, mode, work, files, image=None, kernel=None):
+    A command that is given at once runs before the guest says that it is there:
+    said() has its output.
+    """
+
+    def __init__(self, out, mode, work, files, image=None, kernel=None,
+                 command=None):
         self.console = work / "console.log"
         payload = work / "payload.tar"
         shutil.copy(out / "payload.tar", payload)
+        if command:
+            (work / "command").write_text(command + "\n", encoding="utf-8")
+            files = {**files, "command": work / "command"}
         with tarfile.open(payload, "a") as tar:
             for name, path in files.items():
                 tar.add(path, f"pbitmap/{name}")
@@ -45,6 +53,10 @@ class Guest:
                 return int(status), text + before
             text += line
         return sys.exit(f"the guest died; see {self.console}")
+
+    def said(self):
+        """What the first command put out; it has to have succeeded."""
+        return self.run("cat /run/said; exit $(cat /run/status)")
 
     def run(self, command):
         """The output of a line of shell, which has to succeed."""
