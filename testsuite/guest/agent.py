@@ -11,6 +11,12 @@ import tarfile
 HERE = pathlib.Path(__file__).resolve().parent
 
 
+def undated(member):
+    """The same payload whenever it is made."""
+    member.mtime = 0
+    return member
+
+
 class Guest:
     """Boots the guest of OUT; files are what it has besides, by name.
 
@@ -21,14 +27,15 @@ class Guest:
     def __init__(self, out, mode, work, files, image=None, kernel=None,
                  command=None):
         self.console = work / "console.log"
-        payload = work / "payload.tar"
+        self.command = command
+        self.payload = payload = work / "payload.tar"
         shutil.copy(out / "payload.tar", payload)
         if command:
             (work / "command").write_text(command + "\n", encoding="utf-8")
             files = {**files, "command": work / "command"}
         with tarfile.open(payload, "a") as tar:
             for name, path in files.items():
-                tar.add(path, f"pbitmap/{name}")
+                tar.add(path, f"pbitmap/{name}", filter=undated)
         self.tokens = itertools.count()
         self.qemu = subprocess.Popen(
             [HERE / "qemu", mode,
@@ -44,6 +51,7 @@ class Guest:
     def __exit__(self, *_):
         self.qemu.kill()
         self.qemu.wait()
+        self.payload.unlink()
 
     def answer(self, token):
         text = ""
@@ -56,7 +64,10 @@ class Guest:
 
     def said(self):
         """What the first command put out; it has to have succeeded."""
-        return self.run("cat /run/said; exit $(cat /run/status)")
+        status, text = map(self.run, ("cat /run/status", "cat /run/said"))
+        if int(status):
+            sys.exit(f"in the guest, {self.command}: status {status}{text}")
+        return text
 
     def run(self, command):
         """The output of a line of shell, which has to succeed."""
