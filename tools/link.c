@@ -22,7 +22,7 @@
 #define SECTION_TYPE	0x6570626d	/* SHT_PRESENT_BITMAP */
 
 /* A page for what is predicted of 60 MiB, and the objects of a program. */
-#define DEFAULT_SIZE	16384
+#define DEFAULT_SIZE	32768
 
 static unsigned long reserved = DEFAULT_SIZE;
 static const char own[] = "/proc/self/exe";
@@ -185,7 +185,7 @@ static const struct tool_option link_options[] = {
 	  "an object for the machine that the ELF\nfile FILE is for" },
 	{ 'o', "output", "OBJECT", "write OBJECT, not assembly" },
 	{ 'P', "page-size", "SIZE", "bytes of a page, 4096 by default" },
-	{ LETTER_SIZE, "size", "SIZE", "bytes to reserve, 16384 by default" },
+	{ LETTER_SIZE, "size", "SIZE", "bytes to reserve, 32768 by default" },
 	{ }
 };
 
