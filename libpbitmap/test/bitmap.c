@@ -97,7 +97,7 @@ static void test_format(struct bytes file)
 		CHECK(!s[i].reserved);
 		end += 2 * PBITMAP_PLANE_SIZE(s[i].pages);
 	}
-	CHECK(h->objects_offset == end && h->objects_size >= 8192);
+	CHECK(h->objects_offset == end && h->objects_size >= 24576);
 	CHECK(h->size == end + h->objects_size);
 	for (; byte < (unsigned char *)h + h->size; byte++)
 		CHECK(!*byte);

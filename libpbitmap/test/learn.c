@@ -195,7 +195,7 @@ static void test_names(void)
 
 	CHECK(!pbitmap_reset(pb));
 	for (i = 0; i < 2000; i++) {
-		sprintf(names[i], "/%d/%0*d", i, i < 4 ? 248 + 2 * i : 30, i);
+		sprintf(names[i], "/%d/%0*d", i, i < 4 ? 248 + 2 * i : 90, i);
 		list[i] = names[i];
 	}
 	strcpy(names[1], names[0]);	/* 251 in common, 255 more at most */
