@@ -559,8 +559,9 @@ configure_glibc() {
 make_glibc() {
 	local tunables=$out/build/glibc/dl-tunable-list
 	# glibc's make does not look at the list again once this is there.
-	if [[ $out/src/glibc/elf/dl-tunables.list -nt $tunables.stmp ]]; then
-		rm -f "$tunables".*
+	if [[ -e $tunables.stmp ]]; then
+		make -r -C "$out/src/glibc/elf" "objdir=$out/build/glibc" \
+			"$tunables.stmp"
 	fi
 	make -C "$out/build/glibc" -j"$JOBS"
 	rm -rf "$out/stage/glibc"
