@@ -16,9 +16,9 @@
 #define MAX_PAGE_SHIFT	16
 
 /*
- * What a program gets for the objects of its launches, at least: in Debian 13
- * 671 files that python3 reads for scipy need 18 KiB.  The kernel reads the
- * last 32 KiB of an executable along with its first page.
+ * What a program gets for the objects of its launches, at least: 8 KiB have the
+ * names of 293 of the 671 files that python3 of Debian 13 opens for scipy.  The
+ * kernel reads the last 32 KiB of an executable along with its first page.
  */
 #define MIN_OBJECTS_SIZE	24576
 
