@@ -539,6 +539,7 @@ kernel_debug() {
 
 # As Debian builds it, so that the result drops in place of its libc6.
 configure_glibc() {
+	rm -rf "$out/build/glibc"
 	mkdir -p "$out/build/glibc"
 	cd "$out/build/glibc"
 	cat >configparms <<-END
@@ -557,31 +558,29 @@ configure_glibc() {
 }
 
 make_glibc() {
-	local tunables=$out/build/glibc/dl-tunable-list
-	# glibc's make does not look at the list again once this is there.
-	if [[ -e $tunables.stmp ]]; then
-		make -r -C "$out/src/glibc/elf" "objdir=$out/build/glibc" \
-			"$tunables.stmp"
-	fi
 	make -C "$out/build/glibc" -j"$JOBS"
 	rm -rf "$out/stage/glibc"
 	make -C "$out/build/glibc" -j"$JOBS" install \
 		DESTDIR="$out/stage/glibc" install_root="$out/stage/glibc"
 }
 
+# glibc's make does not look at the list of tunables again: a new one, a new
+# directory.
 glibc() {
 	deps
 	glibc_tree
 	step glibc-configure "$(gcc --version) $(
-		plain_git -C "$out/src/glibc" rev-parse base)" configure_glibc
-	step glibc "$(tree_hash "$out/src/glibc") $(gcc --version)" make_glibc
+		plain_git -C "$out/src/glibc" rev-parse base) $(
+		cat "$out/src/glibc/elf/dl-tunables.list")" configure_glibc
+	step glibc "$(tree_hash "$out/src/glibc") $(
+		cat "$out/stamp/glibc-configure")" make_glibc
 }
 
 # The same without our patches, to compare with. Under out/base all lies as
 # under out, so that ccache finds what both have in common.
 make_unpatched() {
 	local tree=$out/src/glibc out=$out/base
-	rm -rf "$out/src/glibc" "$out/build/glibc"
+	rm -rf "$out/src/glibc"
 	mkdir -p "$out/src"
 	plain_git clone -q --shared --no-checkout "$tree" "$out/src/glibc"
 	plain_git -C "$out/src/glibc" checkout -q --detach base
