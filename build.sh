@@ -30,7 +30,8 @@ bench_packages=testsuite/bench/packages
 
 # Same bytes and same ccache keys whoever builds, wherever.
 export KBUILD_BUILD_TIMESTAMP='2025-01-01 00:00:00' KBUILD_BUILD_USER=pbitmap
-export KBUILD_BUILD_HOST=localhost CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=true
+export KBUILD_BUILD_HOST=localhost KBUILD_BUILD_VERSION=1
+export CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=true
 export LC_ALL=C.UTF-8
 # What deps installs, not what else the user may have under the same name.
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
@@ -682,8 +683,11 @@ debian_root() {
 		"$suite" "$root" "$out/apt/sources.list"
 }
 
-# A root for the guest: in directory $root, of the packages in file $list.
+# A root for the guest: in directory $root, of the packages in file $list. Its
+# date, that of $root.date, is the newest of what came in a package.
 make_root() {
+	mkdir -p "${root%/*}"
+	: >"$root.date"
 	debian_root apt "$list" "$root" \
 		--dpkgopt='path-exclude=/usr/share/doc/*' \
 		--dpkgopt='path-exclude=/usr/share/man/*' \
@@ -691,14 +695,31 @@ make_root() {
 		--dpkgopt='path-exclude=/usr/share/locale/*'
 	rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*
 	: >"$root/etc/fstab"
+	touch -d "@$(find "$root" ! -newer "$root.date" -printf '%T@\n' |
+		sort -n | tail -n 1)" "$root.date"
 }
 
-# make_ext4 ROOT IMAGE: the file system, without mounting anything.
+# date_root: give the date of $root to what is younger, having been made here,
+# lest images differ by when they were made. Fonts are cached by such dates.
+date_root() {
+	find "$root" -newer "$root.date" -exec touch -h -r "$root.date" {} +
+	if [[ -x $root/usr/bin/fc-cache ]]; then
+		chroot "$root" fc-cache -rs
+		find "$root" -newer "$root.date" \
+			-exec touch -h -r "$root.date" {} +
+	fi
+}
+
+# make_ext4 ROOT IMAGE: the file system, without mounting anything. By the mke2fs
+# of the root, which heeds SOURCE_DATE_EPOCH.
 make_ext4() {
-	local size
-	size=$(du -sm --apparent-size "$1" | cut -f1)
+	local lib=$1/lib/x86_64-linux-gnu size
+	size=$(find "$1" -type f -printf '%s\n' |
+		awk '{ bytes += $1 } END { print int(bytes / 2 ^ 20) }')
 	rm -f "$2"
-	mke2fs -q -t ext4 -L root -b 4096 -U "$image_uuid" \
+	MKE2FS_CONFIG=$1/etc/mke2fs.conf \
+		"$lib/ld-linux-x86-64.so.2" --library-path "$lib" \
+		"$1/sbin/mke2fs" -q -t ext4 -L root -b 4096 -U "$image_uuid" \
 		-E "hash_seed=$image_uuid,lazy_itable_init=0,lazy_journal_init=0" \
 		-d "$1" "$2" "$((size * 110 / 100 + 160))M"
 }
@@ -717,7 +738,8 @@ make_image() {
 	install -m 755 "$stage/usr/bin/ldd" "$root/usr/bin/ldd"
 	chroot "$root" /lib64/ld-linux-x86-64.so.2 --version
 	[[ -z $files ]] || cp -r --preserve=mode "$files/." "$root"
-	make_ext4 "$root" "$root.img"
+	date_root
+	SOURCE_DATE_EPOCH=$(stat -c %Y "$root.date") make_ext4 "$root" "$root.img"
 }
 
 # guest_image STEP ROOT PACKAGES [FILES]: ROOT.img, with files besides.
@@ -751,7 +773,8 @@ make_payload() {
 	make -C "$out/src/linux/$selftests/mm" OUTPUT="$stage/pbitmap/t" \
 		KHDR_INCLUDES="-I$top/libpbitmap/uapi" \
 		"$stage/pbitmap/t/madv_pbitmap"
-	tar cSf "$out/payload.tar" --owner=0 --group=0 -C "$stage" pbitmap
+	tar cSf "$out/payload.tar" --sort=name --owner=0 --group=0 \
+		-C "$stage" pbitmap
 }
 
 payload() {
