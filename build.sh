@@ -711,7 +711,8 @@ date_root() {
 }
 
 # make_ext4 ROOT IMAGE: the file system, without mounting anything. By the mke2fs
-# of the root, which heeds SOURCE_DATE_EPOCH.
+# of the root, which heeds SOURCE_DATE_EPOCH, and as large as its files want: how
+# large a directory is depends on the host's file system.
 make_ext4() {
 	local lib=$1/lib/x86_64-linux-gnu size
 	size=$(find "$1" -type f -printf '%s\n' |
