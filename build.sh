@@ -762,6 +762,7 @@ bench_image() {
 
 make_payload() {
 	local stage=$out/payload
+	local options=(--sort=name --owner=0 --group=0 -C "$stage")
 	rm -rf "$stage"
 	mkdir -p "$stage/pbitmap/bin" "$stage/pbitmap/t"
 	install -m 755 testsuite/guest/{init,copycost,measure,outside,reads} \
@@ -774,8 +775,9 @@ make_payload() {
 	make -C "$out/src/linux/$selftests/mm" OUTPUT="$stage/pbitmap/t" \
 		KHDR_INCLUDES="-I$top/libpbitmap/uapi" \
 		"$stage/pbitmap/t/madv_pbitmap"
-	tar cSf "$out/payload.tar" --sort=name --owner=0 --group=0 \
-		-C "$stage" pbitmap
+	tar cSf "$out/payload.tar" "${options[@]}" pbitmap
+	# For guests that run no tests.
+	tar cSf "$out/measure.tar" "${options[@]}" --exclude=pbitmap/t pbitmap
 }
 
 payload() {

@@ -29,7 +29,7 @@ class Guest:
         self.console = work / "console.log"
         self.command = command
         self.payload = payload = work / "payload.tar"
-        shutil.copy(out / "payload.tar", payload)
+        shutil.copy(out / "measure.tar", payload)
         if command:
             (work / "command").write_text(command + "\n", encoding="utf-8")
             files = {**files, "command": work / "command"}
