@@ -38,9 +38,10 @@ static void die(const char *what)
 static void help(void)
 {
 	fprintf(stderr,
-		"usage: launch [-c] [-d DISK] [-r ROOT] [-e NAME=VALUE]\n"
+		"usage: launch [-cs] [-d DISK] [-r ROOT] [-e NAME=VALUE]\n"
 		"              [-p LIST | -w LIST] PROGRAM [ARG...]\n"
 		"  -c  drop all caches first\n"
+		"  -s  return when the kernel has written its bitmaps back\n"
 		"  -d  count the requests of this disk, as in /sys/block\n"
 		"  -r  change root before the program starts\n"
 		"  -e  set a variable in the program's environment\n"
@@ -85,17 +86,15 @@ static void read_disk(const char *disk, struct sample *sample)
 	sample->bytes = sectors * 512;
 }
 
-/* A kernel without the counter has predicted nothing. */
-static void read_predicted(struct sample *sample)
+/* The counter @name, "\nNAME "; a kernel that does not have it counts nothing. */
+static uint64_t vmstat(const char *name)
 {
-	static const char name[] = "\npbitmap_predicted ";
 	static char text[1 << 16];
 	char *line;
 
 	read_file("/proc/vmstat", text, sizeof(text));
 	line = strstr(text, name);
-	if (line)
-		sample->predicted = strtoull(line + strlen(name), NULL, 10);
+	return line ? strtoull(line + strlen(name), NULL, 10) : 0;
 }
 
 /* All but the time, which is read next to the launch itself. */
@@ -103,7 +102,7 @@ static void take(const char *disk, struct sample *sample)
 {
 	if (disk)
 		read_disk(disk, sample);
-	read_predicted(sample);
+	sample->predicted = vmstat("\npbitmap_predicted ");
 }
 
 static void now(struct sample *sample)
@@ -232,6 +231,25 @@ static void wait_for_tick(void)
 	close(pair[1]);
 }
 
+static uint64_t written(void)
+{
+	return vmstat("\npbitmap_written ") +
+	       vmstat("\npbitmap_write_skipped ");
+}
+
+/* A worker writes bitmaps, after the launch: wait for a second without one. */
+static void settle(void)
+{
+	uint64_t before, now = written();
+
+	do {
+		before = now;
+		wait_for_tick();
+		now = written();
+	} while (now != before);
+	sync();
+}
+
 static void run(const char *root, int null, char **argv)
 {
 	if (root && (chroot(root) || chdir("/")))
@@ -265,13 +283,16 @@ int main(int argc, char **argv)
 	pthread_t threads[REPLAY_THREADS];
 	struct sample before = { 0 }, after = { 0 };
 	struct rusage usage;
-	int option, null, status, cold = 0, wait_for_list = 0;
+	int option, null, status, cold = 0, settled = 0, wait_for_list = 0;
 	pid_t child;
 
-	while ((option = getopt(argc, argv, "+cd:r:e:p:w:")) != -1) {
+	while ((option = getopt(argc, argv, "+csd:r:e:p:w:")) != -1) {
 		switch (option) {
 		case 'c':
 			cold = 1;
+			break;
+		case 's':
+			settled = 1;
 			break;
 		case 'd':
 			disk = optarg;
@@ -325,5 +346,7 @@ int main(int argc, char **argv)
 	status = WIFEXITED(status) ? WEXITSTATUS(status)
 				   : 128 + WTERMSIG(status);
 	report(&before, &after, &usage, status);
+	if (settled)
+		settle();
 	return status;
 }
