@@ -106,7 +106,7 @@ packages=(
 	debian-archive-keyring debugedit dejagnu dpkg dwz e2fsprogs elfutils
 	expect flex g++ gawk gcc gdb gettext git gnuplot-nox gperf kmod libc6-dev
 	libclang-rt-dev libdw-dev libelf-dev libjson-c-dev librsvg2-bin
-	libssl-dev linux-perf lld llvm make mandoc meson mmdebstrap ninja-build
+	libssl-dev linux-perf lld llvm lz4 make mandoc meson mmdebstrap ninja-build
 	patch patchelf perl pkg-config procps python3 python3-git python3-ply
 	qemu-system-x86 rsync shellcheck sparse strace texinfo util-linux valgrind
 	xz-utils zlib1g-dev
